@@ -1,0 +1,295 @@
+//! Object bodies: bytes in memory, or a stream of known length.
+//!
+//! Owns: exact length and the digests of what passes. Invariant: a stream that ends early or runs over its declared length
+//! yields an error and never a short or padded body; HTTP clients otherwise hang on the one and truncate silently on
+//! the other.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+
+use crate::checksum::{DigestSet, Digests, Hasher};
+use crate::{Error, ErrorKind, Result};
+
+/// An object's bytes, whole or of one range.
+pub enum Body {
+    /// In memory: may be sent more than once.
+    Bytes(Bytes),
+    /// A stream that can be read once.
+    Stream(BodyStream),
+}
+
+/// A stream of exactly `length_bytes` bytes.
+pub struct BodyStream {
+    inner: BoxStream<'static, Result<Bytes>>,
+    length_bytes: u64,
+    passed_bytes: u64,
+    done: bool,
+}
+
+impl Body {
+    /// A body from a stream and the length its sender declared.
+    pub fn stream(length_bytes: u64, stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
+        Self::Stream(BodyStream {
+            inner: stream.boxed(),
+            length_bytes,
+            passed_bytes: 0,
+            done: false,
+        })
+    }
+
+    /// Declared length in bytes.
+    pub fn length_bytes(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Stream(stream) => stream.length_bytes,
+        }
+    }
+
+    /// The whole body in memory. For bodies the caller knows to be small.
+    pub async fn collect(self) -> Result<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Stream(mut stream) => {
+                let Some(first) = stream.next().await.transpose()? else {
+                    return Ok(Bytes::new());
+                };
+                if first.len() as u64 == stream.length_bytes {
+                    // The common case of a small object: one frame, nothing copied. The next poll checks the end.
+                    stream.next().await.transpose()?;
+                    return Ok(first);
+                }
+                let mut whole = BytesMut::with_capacity(usize::try_from(stream.length_bytes).unwrap_or(0));
+                whole.extend_from_slice(&first);
+                while let Some(chunk) = stream.next().await.transpose()? {
+                    whole.extend_from_slice(&chunk);
+                }
+                Ok(whole.freeze())
+            }
+        }
+    }
+
+    /// Computes digests of the bytes as they are read. The handle has the result once the body has been read to its end.
+    pub fn hashed(self, set: DigestSet) -> (Self, DigestHandle) {
+        let handle = DigestHandle::default();
+        match self {
+            Self::Bytes(bytes) => {
+                handle.set(crate::checksum::digest(&bytes, set));
+                (Self::Bytes(bytes), handle)
+            }
+            Self::Stream(stream) => {
+                let length_bytes = stream.length_bytes;
+                let hashing = Hashing {
+                    inner: stream,
+                    hasher: Hasher::new(set),
+                    handle: handle.clone(),
+                };
+                if length_bytes == 0 {
+                    handle.set(hashing.hasher.finish());
+                }
+                (Self::stream(length_bytes, hashing), handle)
+            }
+        }
+    }
+
+    /// Calls `seen` with the length of every chunk that passes, for meters and progress.
+    #[must_use]
+    pub fn observed(self, seen: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        match self {
+            Self::Bytes(bytes) => {
+                seen(bytes.len() as u64);
+                Self::Bytes(bytes)
+            }
+            Self::Stream(stream) => {
+                let length_bytes = stream.length_bytes;
+                Self::stream(
+                    length_bytes,
+                    stream.inspect(move |chunk| {
+                        if let Ok(chunk) = chunk {
+                            seen(chunk.len() as u64);
+                        }
+                    }),
+                )
+            }
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Bytes(_) => "Bytes",
+            Self::Stream(_) => "Stream",
+        };
+        write!(f, "Body::{kind}({} bytes)", self.length_bytes())
+    }
+}
+
+impl BodyStream {
+    /// Declared length in bytes.
+    pub fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "BodyStream({} of {} bytes)",
+            self.passed_bytes, self.length_bytes
+        )
+    }
+}
+
+impl Stream for BodyStream {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let item = match self.inner.poll_next_unpin(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(item) => item,
+        };
+        let wrong_length = |passed: u64, length: u64, end: &str| {
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("the body {end}: {passed} bytes of a declared {length}"),
+            )
+        };
+        match item {
+            Some(Ok(chunk)) => {
+                self.passed_bytes += chunk.len() as u64;
+                if self.passed_bytes > self.length_bytes {
+                    self.done = true;
+                    return Poll::Ready(Some(Err(wrong_length(
+                        self.passed_bytes,
+                        self.length_bytes,
+                        "ran over",
+                    ))));
+                }
+                Poll::Ready(Some(Ok(chunk)))
+            }
+            Some(Err(error)) => {
+                self.done = true;
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                self.done = true;
+                if self.passed_bytes == self.length_bytes {
+                    Poll::Ready(None)
+                } else {
+                    Poll::Ready(Some(Err(wrong_length(
+                        self.passed_bytes,
+                        self.length_bytes,
+                        "ended early",
+                    ))))
+                }
+            }
+        }
+    }
+}
+
+/// Where the digests of a body appear once it has been read.
+#[derive(Debug, Clone, Default)]
+pub struct DigestHandle(Arc<Mutex<Option<Digests>>>);
+
+impl DigestHandle {
+    /// The digests; `None` before the last byte has passed.
+    pub fn get(&self) -> Option<Digests> {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn set(&self, digests: Digests) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(digests);
+    }
+}
+
+/// Publishes with the last byte, not with the end of the stream: an HTTP client that was told the length need not poll again.
+struct Hashing {
+    inner: BodyStream,
+    hasher: Hasher,
+    handle: DigestHandle,
+}
+
+impl Stream for Hashing {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = self.inner.poll_next_unpin(cx);
+        if let Poll::Ready(Some(Ok(chunk))) = &item {
+            self.hasher.update(chunk);
+            if self.inner.passed_bytes == self.inner.length_bytes {
+                self.handle.set(self.hasher.finish());
+            }
+        }
+        item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    fn body(declared: u64, chunks: &[&'static str]) -> Body {
+        let chunks: Vec<Result<Bytes>> = chunks
+            .iter()
+            .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
+            .collect();
+        Body::stream(declared, stream::iter(chunks))
+    }
+
+    #[tokio::test]
+    async fn a_body_of_the_declared_length_arrives_whole() {
+        assert_eq!(body(5, &["he", "llo"]).collect().await.expect("whole"), "hello");
+        assert_eq!(body(5, &["hello"]).collect().await.expect("whole"), "hello");
+        assert_eq!(body(0, &[]).collect().await.expect("whole"), "");
+    }
+
+    #[tokio::test]
+    async fn short_and_long_bodies_are_corrupt() {
+        for wrong in [
+            body(6, &["he", "llo"]),
+            body(4, &["he", "llo"]),
+            body(4, &["hello"]),
+            body(1, &[]),
+            body(5, &["hello", "!"]),
+        ] {
+            assert_eq!(
+                wrong.collect().await.expect_err("wrong length").kind(),
+                ErrorKind::Corrupt
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn digests_are_there_after_the_last_byte() {
+        let (body, handle) = body(5, &["he", "llo"]).hashed(DigestSet {
+            md5: true,
+            crc64_xz: false,
+        });
+        assert_eq!(handle.get(), None);
+        body.collect().await.expect("whole");
+        let digests = handle.get().expect("digests");
+        assert_eq!(
+            crate::ETag::from_md5(digests.md5.expect("md5")).as_str(),
+            "5d41402abc4b2a76b9719d911017c592"
+        );
+        assert_eq!(digests.length_bytes, 5);
+    }
+}
