@@ -74,27 +74,56 @@ impl Body {
         }
     }
 
-    /// Computes digests of the bytes as they are read. The handle has the result once the body has been read to its end.
-    pub fn hashed(self, set: DigestSet) -> (Self, DigestHandle) {
+    /// Computes digests of the bytes as they are read, and lets the last byte pass only if `check` accepts them: a reader that
+    /// is told the length in advance never has a whole body that failed its check. The handle has the digests from then on.
+    pub fn checked(
+        self,
+        set: DigestSet,
+        check: impl FnOnce(&Digests) -> Result<()> + Send + 'static,
+    ) -> Result<(Self, DigestHandle)> {
         let handle = DigestHandle::default();
         match self {
             Self::Bytes(bytes) => {
-                handle.set(crate::checksum::digest(&bytes, set));
-                (Self::Bytes(bytes), handle)
+                let digests = crate::checksum::digest(&bytes, set);
+                check(&digests)?;
+                handle.set(digests);
+                Ok((Self::Bytes(bytes), handle))
             }
             Self::Stream(stream) => {
                 let length_bytes = stream.length_bytes;
-                let hashing = Hashing {
+                let check: Check = Box::new(check);
+                let checking = Checking {
                     inner: stream,
                     hasher: Hasher::new(set),
+                    check: Some(check),
                     handle: handle.clone(),
                 };
-                if length_bytes == 0 {
-                    handle.set(hashing.hasher.finish());
-                }
-                (Self::stream(length_bytes, hashing), handle)
+                Ok((Self::stream(length_bytes, checking), handle))
             }
         }
+    }
+
+    /// Keeps the first error of the stream in the handle and passes a stand-in on, so that whoever feeds one store from another
+    /// can tell which side failed.
+    pub fn watched(self) -> (Self, FaultHandle) {
+        let handle = FaultHandle::default();
+        let body = match self {
+            Self::Bytes(bytes) => Self::Bytes(bytes),
+            Self::Stream(stream) => {
+                let slot = handle.clone();
+                Self::stream(
+                    stream.length_bytes,
+                    stream.map(move |chunk| {
+                        chunk.map_err(|error| {
+                            let stand_in = Error::new(error.kind(), "the body could not be read");
+                            slot.set(error);
+                            stand_in
+                        })
+                    }),
+                )
+            }
+        };
+        (body, handle)
     }
 
     /// Calls `seen` with the length of every chunk that passes, for meters and progress.
@@ -218,22 +247,49 @@ impl DigestHandle {
     }
 }
 
-/// Publishes with the last byte, not with the end of the stream: an HTTP client that was told the length need not poll again.
-struct Hashing {
+/// Where the error of a body appears that broke while it was read.
+#[derive(Debug, Clone, Default)]
+pub struct FaultHandle(Arc<Mutex<Option<Error>>>);
+
+impl FaultHandle {
+    /// Takes the error out, if there was one.
+    pub fn take(&self) -> Option<Error> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+    }
+
+    fn set(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+    }
+}
+
+type Check = Box<dyn FnOnce(&Digests) -> Result<()> + Send>;
+
+/// Checks with the last byte, not with the end of the stream: an HTTP client that was told the length need not poll again.
+struct Checking {
     inner: BodyStream,
     hasher: Hasher,
+    check: Option<Check>,
     handle: DigestHandle,
 }
 
-impl Stream for Hashing {
+impl Stream for Checking {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = self.inner.poll_next_unpin(cx);
         if let Poll::Ready(Some(Ok(chunk))) = &item {
             self.hasher.update(chunk);
-            if self.inner.passed_bytes == self.inner.length_bytes {
-                self.handle.set(self.hasher.finish());
+            if self.inner.passed_bytes == self.inner.length_bytes
+                && let Some(check) = self.check.take()
+            {
+                let digests = self.hasher.finish();
+                if let Err(error) = check(&digests) {
+                    return Poll::Ready(Some(Err(error)));
+                }
+                self.handle.set(digests);
             }
         }
         item
@@ -279,10 +335,13 @@ mod tests {
 
     #[tokio::test]
     async fn digests_are_there_after_the_last_byte() {
-        let (body, handle) = body(5, &["he", "llo"]).hashed(DigestSet {
+        let set = DigestSet {
             md5: true,
             crc64_xz: false,
-        });
+        };
+        let (body, handle) = body(5, &["he", "llo"])
+            .checked(set, |_| Ok(()))
+            .expect("a stream is checked later");
         assert_eq!(handle.get(), None);
         body.collect().await.expect("whole");
         let digests = handle.get().expect("digests");
@@ -291,5 +350,25 @@ mod tests {
             "5d41402abc4b2a76b9719d911017c592"
         );
         assert_eq!(digests.length_bytes, 5);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_fails_its_check_is_never_whole() {
+        let refuse = |_: &Digests| Err(Error::new(ErrorKind::Corrupt, "wrong digest"));
+        let (checked, _) = body(5, &["he", "llo"])
+            .checked(DigestSet::default(), refuse)
+            .expect("later");
+        let (watched, fault) = checked.watched();
+        let Body::Stream(mut stream) = watched else {
+            panic!("a stream")
+        };
+        assert_eq!(stream.next().await.expect("chunk").expect("he"), "he");
+        assert!(stream.next().await.expect("error").is_err());
+        assert_eq!(fault.take().expect("the original").to_string(), "wrong digest");
+        assert!(
+            Body::from(Bytes::from_static(b"hello"))
+                .checked(DigestSet::default(), refuse)
+                .is_err()
+        );
     }
 }

@@ -91,6 +91,11 @@ pub fn combine_crc64_nvme(first: u64, second: u64, second_length_bytes: u64) -> 
     crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, first, second, second_length_bytes)
 }
 
+/// The same for CRC-64/XZ.
+pub fn combine_crc64_xz(first: u64, second: u64, second_length_bytes: u64) -> u64 {
+    crc_fast::checksum_combine(CrcAlgorithm::Crc64Xz, first, second, second_length_bytes)
+}
+
 /// The form `x-amz-checksum-crc64nvme` takes: base64 of the eight big-endian bytes.
 pub fn crc64_to_base64(crc: u64) -> String {
     use base64::Engine as _;

@@ -28,7 +28,10 @@ pub struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where the clock is injected from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the clock is injected from"
+    )]
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()
     }

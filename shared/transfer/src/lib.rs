@@ -4,23 +4,40 @@
 //! no AWS SDK type in it. Planning, comparing, retrying, naming and parsing are pure; every cross-cutting concern
 //! (metering, retrying, fault injection) is a wrapper over the same trait.
 
+pub mod agree;
 mod body;
 mod capability;
 pub mod checksum;
 mod clock;
+pub mod compare;
+pub mod copy;
+pub mod diff;
 mod error;
 mod etag;
+mod etag_rule;
+pub mod job;
 mod key;
+pub mod listing;
 mod object;
+mod parts;
 pub mod queue;
+pub mod receipt;
+pub mod retry;
+mod route;
+pub mod scan;
 pub mod store;
+pub mod task;
 
-pub use body::{Body, BodyStream, DigestHandle};
+pub use body::{Body, BodyStream, DigestHandle, FaultHandle};
 pub use capability::{Capabilities, Support};
 pub use clock::{Clock, SystemClock};
+pub use compare::CompareMode;
 pub use error::{Error, ErrorKind, Result, chain};
 pub use etag::ETag;
+pub use etag_rule::{ETagCheck, ETagRule};
 pub use key::{EmptyKey, Key, KeyRange};
 pub use object::{Attributes, ByteRange, DeclaredChecksums, Encryption, Entry, ObjectHead, StorageClass};
+pub use parts::{PartPlan, PartPlanError};
 pub use queue::{Queue, SharedQueue};
+pub use route::Route;
 pub use store::{ObjectStore, SharedStore, StoreName};

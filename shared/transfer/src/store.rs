@@ -5,6 +5,9 @@
 //! suite: keys are byte-exact; a ranged read either returns exactly the asked-for bytes or fails; a failed page of a
 //! listing is an error, never an early end; 403 is never `NotFound`.
 
+pub mod metered;
+pub mod retrying;
+
 use std::fmt;
 use std::sync::Arc;
 

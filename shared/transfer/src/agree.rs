@@ -1,0 +1,198 @@
+//! Makes one key at the destination agree with the source.
+//!
+//! Owns: what to do about a job, decided by what the two stores say *now*. Does not own: moving bytes ([`crate::copy`]). Invariants:
+//! a copy is of the generation the source has at the moment of the read, whatever the message said; a write is conditional on
+//! what was seen at the destination, where that works; a delete happens only after the source answered 404 for that very key.
+
+use std::sync::Arc;
+
+use crate::compare::{CompareMode, Verdict, compare};
+use crate::copy::{Copier, CopyError, CopyRequest};
+use crate::job::{Action, Job, SeenAtDestination};
+use crate::receipt::{Outcome, SkipReason};
+use crate::route::Route;
+use crate::store::WriteCondition;
+use crate::task::Deletes;
+use crate::{ETag, Entry, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
+
+/// How often one job follows a source or a destination that keeps changing under it before it goes back to the queue.
+const ROUNDS_MAX: u32 = 5;
+
+/// Does what the job asks, as far as the two stores agree that it should be done.
+pub async fn agree(copier: &Copier, route: &Arc<Route>, job: &Job) -> Result<Outcome> {
+    let destination_key = route.destination_key(&job.key)?;
+    match job.action {
+        Action::Copy => copy(copier, route, job, destination_key).await,
+        Action::Delete => delete(route, &job.key, &destination_key).await,
+    }
+}
+
+/// What a round found at the destination, and what the next write must therefore insist on.
+#[derive(Clone)]
+enum Seen {
+    Unknown,
+    Absent,
+    Generation(Option<ETag>),
+}
+
+async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: Key) -> Result<Outcome> {
+    let mut generation = job.etag.clone();
+    let mut version_id = job.version_id.clone();
+    let mut size_hint_bytes = job.size;
+    let mut seen = match &job.destination {
+        None => Seen::Unknown,
+        Some(SeenAtDestination::Absent) => Seen::Absent,
+        Some(SeenAtDestination::Etag(etag)) => Seen::Generation(Some(etag.clone())),
+    };
+    for _round in 0..ROUNDS_MAX {
+        if matches!(seen, Seen::Unknown) {
+            // Nobody compared this key lately: look at both sides before moving bytes.
+            let Some(source) = find(&route.source, &job.key).await? else {
+                return Ok(Outcome::Skipped {
+                    reason: SkipReason::GoneAtSource,
+                });
+            };
+            let destination = find(&route.destination, &destination_key).await?;
+            if let Some(destination) = &destination
+                && is_same(route, &job.key, &source, destination)
+            {
+                return Ok(Outcome::UpToDate);
+            }
+            seen = destination.map_or(Seen::Absent, |head| Seen::Generation(head.etag));
+            size_hint_bytes = Some(source.size_bytes);
+            generation = source.etag;
+            version_id = source.version_id;
+        }
+        let request = CopyRequest {
+            key: job.key.clone(),
+            destination_key: destination_key.clone(),
+            generation: generation.clone(),
+            version_id: version_id.clone(),
+            size_hint_bytes,
+            condition: condition(route, &seen),
+        };
+        match copier.copy(route, request).await {
+            Ok(copied) => return Ok(Outcome::Copied(copied)),
+            Err(CopyError::SourceGone) => {
+                return Ok(Outcome::Skipped {
+                    reason: SkipReason::GoneAtSource,
+                });
+            }
+            Err(CopyError::SourceArchived) => {
+                return Ok(Outcome::Skipped {
+                    reason: SkipReason::Archived,
+                });
+            }
+            Err(CopyError::SourceChanged) => {
+                // The source moved on. What the destination holds is still what was seen: only the generation is new.
+                let Some(source) = find(&route.source, &job.key).await? else {
+                    return Ok(Outcome::Skipped {
+                        reason: SkipReason::GoneAtSource,
+                    });
+                };
+                size_hint_bytes = Some(source.size_bytes);
+                generation = source.etag;
+                version_id = source.version_id;
+            }
+            Err(CopyError::DestinationChanged) => {
+                let now = find(&route.destination, &destination_key).await?;
+                if condition_held(&seen, now.as_ref()) {
+                    // The store refuses a condition that does hold (Ceph 16 answers 412 to the right ETag).
+                    tracing::debug!(store = %route.destination.name(), "conditional writes do not work here: going on without");
+                    route.give_up_conditions();
+                } else {
+                    seen = Seen::Unknown;
+                }
+            }
+            Err(CopyError::Failed(error)) if is_condition_unsupported(&error, route, &seen) => {
+                route.give_up_conditions();
+            }
+            Err(CopyError::Failed(error)) => return Err(error),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Transient,
+        format!("the object changed {ROUNDS_MAX} times while it was being copied"),
+    )
+    .on_key(job.key.as_str()))
+}
+
+fn condition(route: &Route, seen: &Seen) -> WriteCondition {
+    match seen {
+        _ if !route.writes_conditionally() => WriteCondition::None,
+        Seen::Absent => WriteCondition::Absent,
+        Seen::Generation(Some(etag)) => WriteCondition::Matches(etag.clone()),
+        Seen::Unknown | Seen::Generation(None) => WriteCondition::None,
+    }
+}
+
+fn condition_held(seen: &Seen, now: Option<&ObjectHead>) -> bool {
+    match (seen, now) {
+        (Seen::Absent, None) => true,
+        (Seen::Generation(Some(before)), Some(now)) => now.etag.as_ref() == Some(before),
+        _ => false,
+    }
+}
+
+/// Stores without conditional writes say so (OSS: 400 or 501 `NotImplemented`, naming the header).
+fn is_condition_unsupported(error: &Error, route: &Route, seen: &Seen) -> bool {
+    error.kind() == ErrorKind::Unsupported && condition(route, seen) != WriteCondition::None
+}
+
+/// `None` where the object is not there.
+async fn find(store: &SharedStore, key: &Key) -> Result<Option<ObjectHead>> {
+    match store.head(key).await {
+        Ok(head) => Ok(Some(head)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.on_key(key.as_str())),
+    }
+}
+
+fn is_same(route: &Route, key: &Key, source: &ObjectHead, destination: &ObjectHead) -> bool {
+    // `always` is meant for scans: a job that another worker has just done must not be done again for ever.
+    let mode = match route.task.compare {
+        CompareMode::Always => CompareMode::Auto,
+        mode => mode,
+    };
+    let verdict = compare(
+        mode,
+        &entry(key, source),
+        &entry(key, destination),
+        route.known_etags(),
+    );
+    matches!(verdict, Verdict::Same(_))
+}
+
+fn entry(key: &Key, head: &ObjectHead) -> Entry {
+    Entry {
+        key: key.clone(),
+        size_bytes: head.size_bytes,
+        etag: head.etag.clone(),
+        last_modified: head.last_modified,
+        storage_class: head.attributes.storage_class.clone(),
+    }
+}
+
+async fn delete(route: &Arc<Route>, key: &Key, destination_key: &Key) -> Result<Outcome> {
+    if route.task.deletes == Deletes::Keep {
+        return Ok(Outcome::Skipped {
+            reason: SkipReason::DeletesNotAllowed,
+        });
+    }
+    if find(&route.source, key).await?.is_some() {
+        return Ok(Outcome::Skipped {
+            reason: SkipReason::StillAtSource,
+        });
+    }
+    let Some(destination) = find(&route.destination, destination_key).await? else {
+        return Ok(Outcome::UpToDate);
+    };
+    let conditional = route.destination.capabilities().conditional_deletes == crate::Support::Yes;
+    let if_match = destination.etag.as_ref().filter(|_| conditional);
+    route
+        .destination
+        .delete(destination_key, if_match)
+        .await
+        .map_err(|error| error.on_key(destination_key.as_str()))?;
+    Ok(Outcome::Deleted)
+}

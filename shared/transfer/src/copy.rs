@@ -1,0 +1,255 @@
+//! Copies one generation of one object.
+//!
+//! Owns: the loop that repeats a read piped into a write, and the choice between one request and many. Does not own: which
+//! generation to copy or whether to copy at all ([`crate::agree`]). Invariants: every read carries `If-Match`, so what arrives is
+//! of one generation; digests are computed as bytes pass and checked before the last byte is let through; no body but
+//! a small one is ever held in memory, and those only within the byte budget.
+
+mod multipart;
+mod whole;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::checksum::{DigestSet, Digests};
+use crate::receipt::{Copied, ReadCheck};
+use crate::retry::{Backoff, Retries};
+use crate::route::Route;
+use crate::store::WriteCondition;
+use crate::{Attributes, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, Support};
+
+const MIB: u64 = 1 << 20;
+
+/// How objects are copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopySettings {
+    /// Objects of at least this size go in parts.
+    pub multipart_threshold_bytes: u64,
+    /// Size of a part, unless the object's own boundaries are known or it needs larger ones.
+    pub part_bytes: u64,
+    /// Parts of one object on their way at once.
+    pub parts_in_flight: usize,
+    /// Objects and parts on their way at once, all together.
+    pub streams: usize,
+    /// Objects up to this size are held in memory, so that a failed write need not read again.
+    pub buffered_object_bytes_max: u32,
+    /// All objects held in memory together.
+    pub buffer_budget_bytes: u32,
+    /// How a read piped into a write is repeated.
+    pub backoff: Backoff,
+}
+
+impl Default for CopySettings {
+    fn default() -> Self {
+        Self {
+            // Below this a single stream is two requests and keeps the ETag; above it, parallel parts win on any network.
+            multipart_threshold_bytes: 32 * MIB,
+            part_bytes: 32 * MIB,
+            parts_in_flight: 4,
+            streams: 32,
+            buffered_object_bytes_max: 1 << 20,
+            buffer_budget_bytes: 16 << 20,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// One object to copy.
+#[derive(Debug, Clone)]
+pub struct CopyRequest {
+    /// The source key.
+    pub key: Key,
+    /// The destination key.
+    pub destination_key: Key,
+    /// The generation to copy; `None` is whatever is there.
+    pub generation: Option<ETag>,
+    /// The version to copy, on versioned buckets.
+    pub version_id: Option<String>,
+    /// Size in bytes, as far as known.
+    pub size_hint_bytes: Option<u64>,
+    /// What must hold of the destination.
+    pub condition: WriteCondition,
+}
+
+/// Why a copy was not made.
+#[derive(Debug)]
+pub enum CopyError {
+    /// The source is of another generation now.
+    SourceChanged,
+    /// The source has no such object any more.
+    SourceGone,
+    /// The object is archived.
+    SourceArchived,
+    /// The destination is not what the condition says.
+    DestinationChanged,
+    /// Anything else.
+    Failed(Error),
+}
+
+impl CopyError {
+    fn at_source(error: Error, key: &Key) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self::SourceGone,
+            ErrorKind::PreconditionFailed => Self::SourceChanged,
+            ErrorKind::Archived => Self::SourceArchived,
+            _ => Self::Failed(error.on_key(key.as_str())),
+        }
+    }
+
+    fn at_destination(error: Error, key: &Key) -> Self {
+        match error.kind() {
+            ErrorKind::PreconditionFailed => Self::DestinationChanged,
+            _ => Self::Failed(error.on_key(key.as_str())),
+        }
+    }
+}
+
+/// Copies objects within shared bounds. See the module.
+pub struct Copier {
+    settings: CopySettings,
+    clock: Arc<dyn Clock>,
+    streams: Semaphore,
+    buffers: Semaphore,
+}
+
+/// How one attempt in one piece ended.
+enum Whole {
+    Copied(Copied),
+    /// It turned out to be larger than one piece should be.
+    TooLarge,
+}
+
+impl Copier {
+    /// A copier whose bounds all its copies share.
+    pub fn new(settings: CopySettings, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            streams: Semaphore::new(settings.streams.max(1)),
+            buffers: Semaphore::new(settings.buffer_budget_bytes as usize),
+            clock,
+            settings,
+        }
+    }
+
+    /// Copies one generation of one object.
+    pub async fn copy(&self, route: &Arc<Route>, mut request: CopyRequest) -> Result<Copied, CopyError> {
+        let known_large = |size| self.goes_in_parts(route, size, request.generation.as_ref());
+        if !request.size_hint_bytes.is_some_and(known_large) {
+            let mut retries = Retries::new(&self.settings.backoff, self.clock.as_ref());
+            loop {
+                match self.copy_whole(route, &mut request).await {
+                    Ok(Whole::Copied(copied)) => return Ok(copied),
+                    Ok(Whole::TooLarge) => break,
+                    Err(CopyError::Failed(error)) => retries.pause(error).await.map_err(CopyError::Failed)?,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.copy_in_parts(route, request).await
+    }
+
+    fn goes_in_parts(&self, route: &Route, size_bytes: u64, etag: Option<&ETag>) -> bool {
+        if size_bytes >= self.settings.multipart_threshold_bytes {
+            return true;
+        }
+        // Made of parts of the usual sizes: making it of the same parts again keeps its ETag.
+        let smallest_usual_part_bytes = 5 * MIB;
+        size_bytes > smallest_usual_part_bytes
+            && etag.is_some_and(|etag| {
+                etag.parts().is_some_and(|parts| parts > 1)
+                    && crate::PartPlan::guess(size_bytes, etag, route.destination.capabilities()).is_some()
+            })
+    }
+
+    async fn stream_permit(&self) -> Result<SemaphorePermit<'_>, CopyError> {
+        self.streams.acquire().await.map_err(|_closed| cancelled())
+    }
+
+    /// What travels with the bytes, tags asked for when the store says there are any.
+    async fn attributes(&self, route: &Route, key: &Key, head: &ObjectHead) -> Result<Attributes, CopyError> {
+        let mut attributes = head.attributes.clone();
+        if head.tag_count > 0 {
+            attributes.tags = route
+                .source
+                .get_tags(key, head.version_id.as_deref())
+                .await
+                .map_err(|error| CopyError::at_source(error, key))?;
+        }
+        route
+            .map_attributes(attributes)
+            .map_err(|error| CopyError::Failed(error.on_key(key.as_str())))
+    }
+}
+
+impl fmt::Debug for Copier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Copier")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+fn cancelled() -> CopyError {
+    CopyError::Failed(Error::new(ErrorKind::Cancelled, "the copy was cancelled"))
+}
+
+/// A store that ignores `If-Match` shows itself by what it sends.
+fn same_generation(asked: Option<&ETag>, head: &ObjectHead) -> Result<(), CopyError> {
+    match (asked, &head.etag) {
+        (Some(asked), Some(sent)) if asked != sent => Err(CopyError::SourceChanged),
+        _ => Ok(()),
+    }
+}
+
+/// Which digests to compute so that both ends can be checked.
+fn digests_for(route: &Route, head: &ObjectHead) -> DigestSet {
+    let source_tag_is_md5 =
+        head.etag.as_ref().is_some_and(|etag| etag.as_md5().is_some()) && route.source_etags.wants_md5();
+    let destination_says_crc = route.destination.capabilities().crc64_nvme == Support::Yes;
+    DigestSet {
+        md5: source_tag_is_md5 || (!destination_says_crc && route.destination_etags.wants_md5()),
+        crc64_xz: head.checksums.crc64_xz.is_some(),
+    }
+}
+
+/// Checks the digests of a whole object against everything the source declared about it.
+fn check_read(route: &Route, head: &ObjectHead, digests: &Digests) -> Result<ReadCheck, Error> {
+    let wrong = |what: &str, declared: String, computed: String| {
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("the source declared {what} {declared}, its bytes have {computed}"),
+        )
+    };
+    let mut check = ReadCheck::Length;
+    let crcs = [
+        ("CRC64NVME", head.checksums.crc64_nvme, Some(digests.crc64_nvme)),
+        ("CRC-64/XZ", head.checksums.crc64_xz, digests.crc64_xz),
+    ];
+    for (what, declared, computed) in crcs {
+        if let (Some(declared), Some(computed)) = (declared, computed) {
+            if declared != computed {
+                return Err(wrong(
+                    what,
+                    format!("{declared:016x}"),
+                    format!("{computed:016x}"),
+                ));
+            }
+            check = ReadCheck::Crc64;
+        }
+    }
+    if let (Some(etag), Some(md5)) = (&head.etag, digests.md5) {
+        match route.source_etags.check(etag, head.encryption, md5) {
+            ETagCheck::Match => check = ReadCheck::Etag,
+            ETagCheck::Mismatch => {
+                return Err(wrong(
+                    "the MD5",
+                    etag.to_string(),
+                    ETag::from_md5(md5).to_string(),
+                ));
+            }
+            ETagCheck::SaysNothing => {}
+        }
+    }
+    Ok(check)
+}

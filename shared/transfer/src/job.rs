@@ -1,0 +1,300 @@
+//! The message on the queue: make key K at the destination agree with the source, or scan a range of keys.
+//!
+//! Owns: the JSON contract. The minimum that every version accepts is `{"key": "...", "size": 123}`; unknown fields are ignored.
+//! Does not own: notifications of stores, which the event parsers turn into this. Invariant: everything in a message is a
+//! hint; what the source says when the job runs decides.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{ETag, Key, KeyRange};
+
+/// A message, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// One object.
+    Object(Job),
+    /// One range of keys.
+    Scan(ScanJob),
+}
+
+/// Make one key at the destination agree with the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Job {
+    /// The full key at the source, byte for byte.
+    pub key: Key,
+    /// Size in bytes when the job was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The task it belongs to; `None` is the only one there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The run it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What to do.
+    pub action: Action,
+    /// The source's generation when the job was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<ETag>,
+    /// The source's version, on versioned buckets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// When the source took that generation in.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub last_modified: Option<OffsetDateTime>,
+    /// Who made the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// What the destination held when the job was made. Spares the worker a HEAD and makes its write conditional.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<SeenAtDestination>,
+}
+
+/// What to do with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Bring the destination up to the source.
+    #[default]
+    Copy,
+    /// Remove it from the destination, if it is gone at the source.
+    Delete,
+}
+
+/// Who made a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// A comparison of listings.
+    Scan,
+    /// A store's notification.
+    Event,
+    /// A person.
+    Manual,
+}
+
+/// What the destination held for the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeenAtDestination {
+    /// Nothing.
+    Absent,
+    /// An object of this generation.
+    Etag(ETag),
+}
+
+/// List and compare one range of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanJob {
+    /// The task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The range, in keys relative to each side's prefix.
+    #[serde(default)]
+    pub range: KeyRange,
+}
+
+/// Why a body is no message. Such a body can never succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// Not JSON at all.
+    #[error("the message is not JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    /// JSON of another shape.
+    #[error("the message has no shape Ferry knows: {0}")]
+    UnknownShape(String),
+}
+
+impl Job {
+    /// A job with nothing but its key: the least a message can say.
+    pub fn for_key(key: Key) -> Self {
+        Self {
+            key,
+            size: None,
+            task: None,
+            run: None,
+            action: Action::Copy,
+            etag: None,
+            version_id: None,
+            last_modified: None,
+            origin: None,
+            destination: None,
+        }
+    }
+}
+
+/// Everything a message can have; what must be there depends on the action.
+#[derive(Deserialize)]
+struct Wire {
+    key: Option<String>,
+    size: Option<serde_json::Value>,
+    task: Option<String>,
+    run: Option<String>,
+    action: Option<String>,
+    etag: Option<String>,
+    version_id: Option<String>,
+    last_modified: Option<String>,
+    origin: Option<serde_json::Value>,
+    destination: Option<SeenAtDestination>,
+    #[serde(default)]
+    range: KeyRange,
+}
+
+impl Message {
+    /// Reads a message body. Hints that cannot be read (a size as text, a time in a foreign form) are dropped, since the source
+    /// is asked anyway; only a missing key or an unknown action is fatal.
+    pub fn parse(body: &str) -> Result<Self, MessageError> {
+        let value: serde_json::Value = serde_json::from_str(body).map_err(MessageError::NotJson)?;
+        if !value.is_object() {
+            return Err(MessageError::UnknownShape("it is no JSON object".to_owned()));
+        }
+        let wire: Wire =
+            serde_json::from_value(value).map_err(|error| MessageError::UnknownShape(error.to_string()))?;
+        let action = match wire.action.as_deref() {
+            None | Some("copy") => Action::Copy,
+            Some("delete") => Action::Delete,
+            Some("scan") => {
+                return Ok(Self::Scan(ScanJob {
+                    task: wire.task,
+                    run: wire.run,
+                    range: wire.range,
+                }));
+            }
+            Some(other) => return Err(MessageError::UnknownShape(format!("unknown action {other:?}"))),
+        };
+        let key = wire
+            .key
+            .ok_or_else(|| MessageError::UnknownShape("it has no key".to_owned()))?;
+        let key = Key::new(key).map_err(|error| MessageError::UnknownShape(error.to_string()))?;
+        Ok(Self::Object(Job {
+            key,
+            size: wire.size.as_ref().and_then(|size| {
+                size.as_u64()
+                    .or_else(|| size.as_str().and_then(|text| text.parse().ok()))
+            }),
+            task: wire.task,
+            run: wire.run,
+            action,
+            etag: wire.etag.as_deref().and_then(ETag::parse),
+            version_id: wire.version_id.filter(|id| !id.is_empty()),
+            last_modified: wire.last_modified.and_then(|text| {
+                OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok()
+            }),
+            origin: wire.origin.and_then(|origin| serde_json::from_value(origin).ok()),
+            destination: wire.destination,
+        }))
+    }
+
+    /// The message as it goes on the queue.
+    pub fn to_json(&self) -> String {
+        let value = match self {
+            Self::Object(job) => serde_json::to_value(job),
+            Self::Scan(scan) => serde_json::to_value(scan).map(|mut value| {
+                value["action"] = "scan".into();
+                value
+            }),
+        };
+        // Strings, numbers and options only: there is nothing in it that JSON cannot hold.
+        value.map(|value| value.to_string()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn object(body: &str) -> Job {
+        match Message::parse(body).expect("a message") {
+            Message::Object(job) => job,
+            Message::Scan(scan) => panic!("{scan:?}"),
+        }
+    }
+
+    #[test]
+    fn the_minimal_message_of_data_transfer_hub_is_a_copy() {
+        let job = object(r#"{"key": "a b+c%20.txt", "size": 123, "sequencer": "00", "nested": {"x": 1}}"#);
+        assert_eq!(
+            (job.key.as_str(), job.size, job.action),
+            ("a b+c%20.txt", Some(123), Action::Copy)
+        );
+    }
+
+    #[test]
+    fn unreadable_hints_never_fail_a_message() {
+        let job = object(
+            r#"{"key":"k","size":"12","last_modified":"2020-08-17T16:04:46.149Asia/Shanghai","origin":"?"}"#,
+        );
+        assert_eq!((job.size, job.last_modified, job.origin), (Some(12), None, None));
+    }
+
+    #[test]
+    fn what_can_never_succeed_is_told_from_what_can() {
+        assert!(matches!(
+            Message::parse("not json"),
+            Err(MessageError::NotJson(_))
+        ));
+        for body in [
+            "[]",
+            "{}",
+            r#"{"key":""}"#,
+            r#"{"key":"k","action":"explode"}"#,
+            r#"{"key":7}"#,
+            "null",
+        ] {
+            assert!(
+                matches!(Message::parse(body), Err(MessageError::UnknownShape(_))),
+                "{body}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn messages_survive_the_wire(key in "\\PC{1,20}|[\\x01-\\x1f/]{1,5}", size: Option<u64>, seen in 0..3, delete: bool) {
+            let job = Job {
+                size,
+                action: if delete { Action::Delete } else { Action::Copy },
+                etag: ETag::parse("\"abc\""),
+                last_modified: OffsetDateTime::from_unix_timestamp(1_700_000_000).ok(),
+                origin: Some(Origin::Scan),
+                destination: match seen {
+                    0 => None,
+                    1 => Some(SeenAtDestination::Absent),
+                    _ => ETag::parse("def").map(SeenAtDestination::Etag),
+                },
+                ..Job::for_key(Key::new(key).expect("key"))
+            };
+            let message = Message::Object(job);
+            prop_assert_eq!(Message::parse(&message.to_json()).expect("parses"), message);
+        }
+
+        #[test]
+        fn no_body_makes_the_parser_panic(body in "\\PC{0,60}") {
+            if let Ok(Message::Object(job)) = Message::parse(&body) {
+                prop_assert!(!job.key.as_str().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn scans_survive_the_wire() {
+        let scan = Message::Scan(ScanJob {
+            task: Some("t".into()),
+            run: None,
+            range: KeyRange {
+                after: Some("a".into()),
+                until: None,
+            },
+        });
+        assert_eq!(Message::parse(&scan.to_json()).expect("parses"), scan);
+    }
+}

@@ -1,0 +1,180 @@
+//! What became of a job.
+//!
+//! Owns: the record of one job's outcome, and running totals over many. Does not own: where receipts go, which is the host's
+//! [`ReceiptSink`]. Invariant: every job ends in exactly one final receipt: copied, up to date, deleted, skipped (why) or
+//! failed (why).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{ETag, Error, Key};
+
+/// The record of one job's outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The full key at the source.
+    pub key: Key,
+    /// The task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// When the job ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Which delivery of the message this was, from 1.
+    pub attempt: u32,
+    /// What happened.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The object is at the destination: whole, of one generation, with its attributes.
+    Copied(Copied),
+    /// It already was.
+    UpToDate,
+    /// It was gone at the source, and is gone at the destination now.
+    Deleted,
+    /// Nothing was done, on purpose.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+    },
+    /// Nothing was done, or not all.
+    Failed(Failed),
+}
+
+/// A copy that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// The source's generation.
+    pub source_etag: Option<ETag>,
+    /// The destination's new generation.
+    pub destination_etag: Option<ETag>,
+    /// The destination's new version, on versioned buckets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// What the reading of it was checked against.
+    pub read_check: ReadCheck,
+    /// What the writing of it was checked against.
+    pub write_check: WriteCheck,
+}
+
+/// What the bytes read were checked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadCheck {
+    /// The source's MD5 ETag.
+    Etag,
+    /// A CRC-64 over the whole object that the source declared.
+    Crc64,
+    /// The declared length only: the source gave no digest.
+    Length,
+}
+
+/// What the bytes written were checked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteCheck {
+    /// The destination's ETag, or those of all its parts.
+    Etag,
+    /// The CRC64NVME that the destination computed.
+    Crc64,
+    /// The declared length only: the destination gave no digest.
+    Length,
+}
+
+/// Why nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// The object was gone at the source when the job ran.
+    GoneAtSource,
+    /// The object is archived and was not restored.
+    Archived,
+    /// A deletion was asked for, but the object is at the source.
+    StillAtSource,
+    /// A deletion was asked for, but the task does not allow them.
+    DeletesNotAllowed,
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GoneAtSource => "gone at the source",
+            Self::Archived => "archived, not restored",
+            Self::StillAtSource => "still at the source",
+            Self::DeletesNotAllowed => "the task does not allow deletes",
+        })
+    }
+}
+
+/// A failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The whole chain of causes.
+    pub error: String,
+    /// Trying again can never help.
+    pub permanent: bool,
+    /// Nobody will try again: the message is with the dead letters.
+    pub last: bool,
+}
+
+impl Failed {
+    /// From the error that ended the job.
+    pub fn new(error: &Error, last: bool) -> Self {
+        Self {
+            error: error.chain(),
+            permanent: error.is_permanent(),
+            last,
+        }
+    }
+}
+
+/// Takes receipts. Called from many tasks at once; must not block.
+pub trait ReceiptSink: Send + Sync + fmt::Debug {
+    /// Takes one.
+    fn record(&self, receipt: &Receipt);
+}
+
+/// Drops every receipt: for hosts whose log already says it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoReceipts;
+
+impl ReceiptSink for NoReceipts {
+    fn record(&self, _receipt: &Receipt) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_reads_back_from_its_line() {
+        let receipt = Receipt {
+            key: Key::new("a\nb").expect("key"),
+            task: None,
+            run: Some("r1".into()),
+            at: OffsetDateTime::UNIX_EPOCH,
+            attempt: 1,
+            outcome: Outcome::Skipped {
+                reason: SkipReason::Archived,
+            },
+        };
+        let line = serde_json::to_string(&receipt).expect("json");
+        assert_eq!(
+            line,
+            r#"{"key":"a\nb","run":"r1","at":"1970-01-01T00:00:00Z","attempt":1,"outcome":"skipped","reason":"archived"}"#
+        );
+        assert_eq!(serde_json::from_str::<Receipt>(&line).expect("reads"), receipt);
+    }
+}

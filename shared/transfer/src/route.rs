@@ -1,0 +1,135 @@
+//! A task with its two ends connected.
+//!
+//! Owns: the mapping of keys, storage classes and unsupported attributes from one side to the other, and what was learnt of
+//! the two stores while running. Does not own: building the stores.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crate::compare::KnownETags;
+use crate::task::{StorageClassRule, Task, UnsupportedRule};
+use crate::{
+    Attributes, ETagRule, EmptyKey, Error, ErrorKind, Key, Result, SharedStore, StorageClass, Support,
+};
+
+/// A task with its two ends connected.
+#[derive(Debug)]
+pub struct Route {
+    /// The rules.
+    pub task: Task,
+    /// Where objects come from.
+    pub source: SharedStore,
+    /// Where they go.
+    pub destination: SharedStore,
+    /// What is known of the source's ETags.
+    pub source_etags: ETagRule,
+    /// What is known of the destination's ETags.
+    pub destination_etags: ETagRule,
+    /// The destination was caught not honouring conditions on writes.
+    unconditional: AtomicBool,
+}
+
+impl Route {
+    /// Connects a task's ends.
+    pub fn new(task: Task, source: SharedStore, destination: SharedStore) -> Self {
+        Self {
+            source_etags: ETagRule::new(source.capabilities().etag_is_md5),
+            destination_etags: ETagRule::new(destination.capabilities().etag_is_md5),
+            unconditional: AtomicBool::new(destination.capabilities().conditional_writes == Support::No),
+            task,
+            source,
+            destination,
+        }
+    }
+
+    /// The source key's name at the destination: its prefix replaced by the destination's.
+    pub fn destination_key(&self, key: &Key) -> Result<Key> {
+        let relative = key.strip_prefix(&self.task.source.prefix).ok_or_else(|| {
+            let prefix = &self.task.source.prefix;
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the key is not under the task's prefix {prefix:?}"),
+            )
+            .on_key(key.as_str())
+        })?;
+        Key::new(format!("{}{relative}", self.task.destination.prefix)).map_err(|EmptyKey| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "the key would be empty at the destination",
+            )
+            .on_key(key.as_str())
+        })
+    }
+
+    /// The destination key's name at the source.
+    pub fn source_key(&self, destination_key: &Key) -> Option<Key> {
+        let relative = destination_key.strip_prefix(&self.task.destination.prefix)?;
+        Key::new(format!("{}{relative}", self.task.source.prefix)).ok()
+    }
+
+    /// Whether writes carry conditions.
+    pub fn writes_conditionally(&self) -> bool {
+        !self.unconditional.load(Relaxed)
+    }
+
+    /// Notes that the destination refused a condition that did hold, or refuses conditions altogether.
+    pub fn give_up_conditions(&self) {
+        self.unconditional.store(true, Relaxed);
+    }
+
+    /// What is known of both sides' ETags now.
+    pub fn known_etags(&self) -> KnownETags {
+        KnownETags {
+            source_is_md5: self.source_etags.is_md5(),
+            destination_is_md5: self.destination_etags.is_md5(),
+        }
+    }
+
+    /// The attributes to write for those that were read: the class by the task's rule, and what the destination cannot hold
+    /// dropped or refused.
+    pub fn map_attributes(&self, mut attributes: Attributes) -> Result<Attributes> {
+        attributes.storage_class = self.map_storage_class(attributes.storage_class.take())?;
+        let capabilities = self.destination.capabilities();
+        if !attributes.tags.is_empty() && capabilities.tags == Support::No {
+            self.refuse_or_drop(&format!("its {} tags: the store has none", attributes.tags.len()))?;
+            attributes.tags.clear();
+        }
+        Ok(attributes)
+    }
+
+    fn map_storage_class(&self, class: Option<StorageClass>) -> Result<Option<StorageClass>> {
+        let wanted = match &self.task.storage_class {
+            StorageClassRule::Preserve => class,
+            StorageClassRule::Fixed(fixed) => StorageClass::parse(fixed),
+            StorageClassRule::Map(map) => match &class {
+                Some(word) => map
+                    .get(word.as_str())
+                    .map_or(class.clone(), |mapped| StorageClass::parse(mapped)),
+                None => map.get("STANDARD").and_then(|mapped| StorageClass::parse(mapped)),
+            },
+        };
+        let known = &self.destination.capabilities().storage_classes;
+        match wanted {
+            Some(class) if class.is_standard() => Ok(None),
+            Some(class) if !known.is_empty() && !known.iter().any(|word| word == class.as_str()) => {
+                self.refuse_or_drop(&format!(
+                    "storage class {class}; set another with --storage-class"
+                ))?;
+                Ok(None)
+            }
+            wanted => Ok(wanted),
+        }
+    }
+
+    fn refuse_or_drop(&self, what: &str) -> Result<()> {
+        match self.task.unsupported {
+            UnsupportedRule::Drop => Ok(()),
+            UnsupportedRule::Fail => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!(
+                    "{} cannot hold {what} (or copy without it: --unsupported drop)",
+                    self.destination.name()
+                ),
+            )),
+        }
+    }
+}

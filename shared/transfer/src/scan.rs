@@ -1,0 +1,168 @@
+//! Lists and compares both sides over one range of keys.
+//!
+//! Owns: the findings, in key order, and the proof by looking that decides whether two stores' ETags can be compared. Does not own:
+//! what to do about a finding: the finder makes jobs of it, a plan counts it, a verification reports it. Invariants: memory
+//! does not grow with the number of keys; a listing that did not end cleanly ends the scan as an error.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+
+use crate::checksum::{DigestSet, digest};
+use crate::compare::{CompareMode, Evidence, Reason, Verdict, compare};
+use crate::diff::{MergeJoin, Pair};
+use crate::route::Route;
+use crate::store::GetRequest;
+use crate::{ETagCheck, ETagRule, Encryption, Entry, ErrorKind, KeyRange, Result, SharedStore, Support};
+
+/// One key, and what is to be thought of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// At the source only.
+    Missing(Entry),
+    /// On both sides, different.
+    Different {
+        /// At the source.
+        source: Entry,
+        /// At the destination.
+        destination: Entry,
+        /// How they differ.
+        reason: Reason,
+    },
+    /// On both sides, the same.
+    Same {
+        /// At the source.
+        source: Entry,
+        /// How that is known.
+        evidence: Evidence,
+    },
+    /// At the destination only.
+    Extra(Entry),
+}
+
+type Entries = Pin<Box<dyn Stream<Item = Result<Entry>> + Send>>;
+
+/// A scan under way. See the module.
+#[derive(Debug)]
+pub struct Scan {
+    route: Arc<Route>,
+    mode: CompareMode,
+    join: MergeJoin<Entries, Entries>,
+    looked: bool,
+}
+
+/// Objects up to this size are read once to find out whether a store's ETags are MD5s.
+const PROBE_BYTES_MAX: u64 = 1 << 20;
+
+impl Scan {
+    /// Begins to list both sides over the range.
+    pub fn new(route: Arc<Route>, range: &KeyRange) -> Self {
+        let (source, destination) = (&route.task.source.prefix, &route.task.destination.prefix);
+        let join = MergeJoin::new(
+            Box::pin(crate::listing::list(Arc::clone(&route.source), source, range)) as Entries,
+            source,
+            Box::pin(crate::listing::list(
+                Arc::clone(&route.destination),
+                destination,
+                range,
+            )) as Entries,
+            destination,
+        );
+        Self {
+            mode: route.task.compare,
+            join,
+            looked: false,
+            route,
+        }
+    }
+
+    /// The next finding in key order; `None` when both listings have ended cleanly.
+    pub async fn next(&mut self) -> Result<Option<Finding>> {
+        let Some(pair) = self.join.next().await? else {
+            return Ok(None);
+        };
+        Ok(Some(match pair {
+            Pair::SourceOnly(source) => Finding::Missing(source),
+            Pair::DestinationOnly(destination) => Finding::Extra(destination),
+            Pair::Both { source, destination } => match self.judge(&source, &destination).await? {
+                Verdict::Same(evidence) => Finding::Same { source, evidence },
+                Verdict::Different(reason) => Finding::Different {
+                    source,
+                    destination,
+                    reason,
+                },
+            },
+        }))
+    }
+
+    async fn judge(&mut self, source: &Entry, destination: &Entry) -> Result<Verdict> {
+        let verdict = compare(self.mode, source, destination, self.route.known_etags());
+        // Equal sizes, a copy that is not older, and yet other MD5s: either a change, or tags that only look like MD5s
+        // (SSE-KMS, or a store with rules of its own). One look, once a scan, tells; else every run would copy everything.
+        let suspicious = verdict == Verdict::Different(Reason::Etag)
+            && self.mode == CompareMode::Auto
+            && source.last_modified <= destination.last_modified;
+        if !suspicious || self.looked {
+            return Ok(verdict);
+        }
+        self.looked = true;
+        let route = Arc::clone(&self.route);
+        let sides = [
+            (&route.destination, &route.destination_etags, destination),
+            (&route.source, &route.source_etags, source),
+        ];
+        for (store, rule, entry) in sides {
+            match look_at(store, rule, entry).await {
+                Ok(()) => {}
+                // It changed since it was listed; the next suspicious pair will tell.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PreconditionFailed) => {
+                    self.looked = false;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(compare(self.mode, source, destination, self.route.known_etags()))
+    }
+}
+
+/// Finds out whether a store's ETags are MD5s: by asking how the object is encrypted, and where the profile does not know the
+/// rule, by reading a small object and computing its MD5.
+async fn look_at(store: &SharedStore, rule: &ETagRule, entry: &Entry) -> Result<()> {
+    let known = rule.is_md5();
+    if known == Support::No {
+        return Ok(());
+    }
+    let head = store.head(&entry.key).await?;
+    if head.encryption != Encryption::StoreManaged {
+        rule.disprove();
+        return Ok(());
+    }
+    let Some(etag) = head
+        .etag
+        .clone()
+        .filter(|_| known == Support::Unknown && head.size_bytes <= PROBE_BYTES_MAX)
+    else {
+        return Ok(());
+    };
+    let get = GetRequest {
+        key: entry.key.clone(),
+        if_match: head.etag,
+        version_id: head.version_id,
+        range: None,
+    };
+    let bytes = store.get(get).await?.body.collect().await?;
+    let md5 = digest(
+        &bytes,
+        DigestSet {
+            md5: true,
+            crc64_xz: false,
+        },
+    )
+    .md5
+    .unwrap_or_default();
+    if rule.check(&etag, head.encryption, md5) == ETagCheck::Mismatch {
+        rule.disprove();
+    }
+    Ok(())
+}
