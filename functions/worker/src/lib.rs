@@ -1,1 +1,7 @@
-//! x
+//! The worker: takes jobs off the queue and makes the destination agree with the source.
+//!
+//! The library is the handler, the same on Lambda and in the `ferry` program; `main` is wiring only.
+
+mod worker;
+
+pub use worker::{DEAD_LETTER_REASON, Worker};

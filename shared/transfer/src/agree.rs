@@ -48,9 +48,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
         if matches!(seen, Seen::Unknown) {
             // Nobody compared this key lately: look at both sides before moving bytes.
             let Some(source) = find(&route.source, &job.key).await? else {
-                return Ok(Outcome::Skipped {
-                    reason: SkipReason::GoneAtSource,
-                });
+                return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
             };
             let destination = find(&route.destination, &destination_key).await?;
             if let Some(destination) = &destination
@@ -74,21 +72,15 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
         match copier.copy(route, request).await {
             Ok(copied) => return Ok(Outcome::Copied(copied)),
             Err(CopyError::SourceGone) => {
-                return Ok(Outcome::Skipped {
-                    reason: SkipReason::GoneAtSource,
-                });
+                return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
             }
             Err(CopyError::SourceArchived) => {
-                return Ok(Outcome::Skipped {
-                    reason: SkipReason::Archived,
-                });
+                return Ok(Outcome::Skipped { reason: SkipReason::Archived });
             }
             Err(CopyError::SourceChanged) => {
                 // The source moved on. What the destination holds is still what was seen: only the generation is new.
                 let Some(source) = find(&route.source, &job.key).await? else {
-                    return Ok(Outcome::Skipped {
-                        reason: SkipReason::GoneAtSource,
-                    });
+                    return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
                 };
                 size_hint_bytes = Some(source.size_bytes);
                 generation = source.etag;
@@ -154,12 +146,7 @@ fn is_same(route: &Route, key: &Key, source: &ObjectHead, destination: &ObjectHe
         CompareMode::Always => CompareMode::Auto,
         mode => mode,
     };
-    let verdict = compare(
-        mode,
-        &entry(key, source),
-        &entry(key, destination),
-        route.known_etags(),
-    );
+    let verdict = compare(mode, &entry(key, source), &entry(key, destination), route.known_etags());
     matches!(verdict, Verdict::Same(_))
 }
 
@@ -175,14 +162,10 @@ fn entry(key: &Key, head: &ObjectHead) -> Entry {
 
 async fn delete(route: &Arc<Route>, key: &Key, destination_key: &Key) -> Result<Outcome> {
     if route.task.deletes == Deletes::Keep {
-        return Ok(Outcome::Skipped {
-            reason: SkipReason::DeletesNotAllowed,
-        });
+        return Ok(Outcome::Skipped { reason: SkipReason::DeletesNotAllowed });
     }
     if find(&route.source, key).await?.is_some() {
-        return Ok(Outcome::Skipped {
-            reason: SkipReason::StillAtSource,
-        });
+        return Ok(Outcome::Skipped { reason: SkipReason::StillAtSource });
     }
     let Some(destination) = find(&route.destination, destination_key).await? else {
         return Ok(Outcome::UpToDate);

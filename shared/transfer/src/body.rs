@@ -35,12 +35,7 @@ pub struct BodyStream {
 impl Body {
     /// A body from a stream and the length its sender declared.
     pub fn stream(length_bytes: u64, stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self::Stream(BodyStream {
-            inner: stream.boxed(),
-            length_bytes,
-            passed_bytes: 0,
-            done: false,
-        })
+        Self::Stream(BodyStream { inner: stream.boxed(), length_bytes, passed_bytes: 0, done: false })
     }
 
     /// Declared length in bytes.
@@ -174,11 +169,7 @@ impl BodyStream {
 
 impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "BodyStream({} of {} bytes)",
-            self.passed_bytes, self.length_bytes
-        )
+        write!(f, "BodyStream({} of {} bytes)", self.passed_bytes, self.length_bytes)
     }
 }
 
@@ -194,10 +185,7 @@ impl Stream for BodyStream {
             Poll::Ready(item) => item,
         };
         let wrong_length = |passed: u64, length: u64, end: &str| {
-            Error::new(
-                ErrorKind::Corrupt,
-                format!("the body {end}: {passed} bytes of a declared {length}"),
-            )
+            Error::new(ErrorKind::Corrupt, format!("the body {end}: {passed} bytes of a declared {length}"))
         };
         match item {
             Some(Ok(chunk)) => {
@@ -221,11 +209,7 @@ impl Stream for BodyStream {
                 if self.passed_bytes == self.length_bytes {
                     Poll::Ready(None)
                 } else {
-                    Poll::Ready(Some(Err(wrong_length(
-                        self.passed_bytes,
-                        self.length_bytes,
-                        "ended early",
-                    ))))
+                    Poll::Ready(Some(Err(wrong_length(self.passed_bytes, self.length_bytes, "ended early"))))
                 }
             }
         }
@@ -254,10 +238,7 @@ pub struct FaultHandle(Arc<Mutex<Option<Error>>>);
 impl FaultHandle {
     /// Takes the error out, if there was one.
     pub fn take(&self) -> Option<Error> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take()
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 
     fn set(&self, error: Error) {
@@ -303,10 +284,8 @@ mod tests {
     use super::*;
 
     fn body(declared: u64, chunks: &[&'static str]) -> Body {
-        let chunks: Vec<Result<Bytes>> = chunks
-            .iter()
-            .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
-            .collect();
+        let chunks: Vec<Result<Bytes>> =
+            chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
         Body::stream(declared, stream::iter(chunks))
     }
 
@@ -326,22 +305,15 @@ mod tests {
             body(1, &[]),
             body(5, &["hello", "!"]),
         ] {
-            assert_eq!(
-                wrong.collect().await.expect_err("wrong length").kind(),
-                ErrorKind::Corrupt
-            );
+            assert_eq!(wrong.collect().await.expect_err("wrong length").kind(), ErrorKind::Corrupt);
         }
     }
 
     #[tokio::test]
     async fn digests_are_there_after_the_last_byte() {
-        let set = DigestSet {
-            md5: true,
-            crc64_xz: false,
-        };
-        let (body, handle) = body(5, &["he", "llo"])
-            .checked(set, |_| Ok(()))
-            .expect("a stream is checked later");
+        let set = DigestSet { md5: true, crc64_xz: false };
+        let (body, handle) =
+            body(5, &["he", "llo"]).checked(set, |_| Ok(())).expect("a stream is checked later");
         assert_eq!(handle.get(), None);
         body.collect().await.expect("whole");
         let digests = handle.get().expect("digests");
@@ -355,20 +327,12 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_fails_its_check_is_never_whole() {
         let refuse = |_: &Digests| Err(Error::new(ErrorKind::Corrupt, "wrong digest"));
-        let (checked, _) = body(5, &["he", "llo"])
-            .checked(DigestSet::default(), refuse)
-            .expect("later");
+        let (checked, _) = body(5, &["he", "llo"]).checked(DigestSet::default(), refuse).expect("later");
         let (watched, fault) = checked.watched();
-        let Body::Stream(mut stream) = watched else {
-            panic!("a stream")
-        };
+        let Body::Stream(mut stream) = watched else { panic!("a stream") };
         assert_eq!(stream.next().await.expect("chunk").expect("he"), "he");
         assert!(stream.next().await.expect("error").is_err());
         assert_eq!(fault.take().expect("the original").to_string(), "wrong digest");
-        assert!(
-            Body::from(Bytes::from_static(b"hello"))
-                .checked(DigestSet::default(), refuse)
-                .is_err()
-        );
+        assert!(Body::from(Bytes::from_static(b"hello")).checked(DigestSet::default(), refuse).is_err());
     }
 }

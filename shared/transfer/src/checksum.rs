@@ -26,9 +26,7 @@ pub struct Hasher {
 
 impl std::fmt::Debug for Hasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hasher")
-            .field("length_bytes", &self.length_bytes)
-            .finish_non_exhaustive()
+        f.debug_struct("Hasher").field("length_bytes", &self.length_bytes).finish_non_exhaustive()
     }
 }
 
@@ -115,10 +113,7 @@ mod tests {
 
     use super::*;
 
-    const EVERYTHING: DigestSet = DigestSet {
-        md5: true,
-        crc64_xz: true,
-    };
+    const EVERYTHING: DigestSet = DigestSet { md5: true, crc64_xz: true };
 
     #[test]
     fn the_published_check_values_come_out() {

@@ -28,10 +28,7 @@ pub struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where the clock is injected from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is where the clock is injected from")]
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()
     }

@@ -124,10 +124,8 @@ mod tests {
     const MD5_A: &str = "5d41402abc4b2a76b9719d911017c592";
     const MD5_B: &str = "7d793037a0760186574b0282f2f435e7";
     const MULTI: &str = "5d41402abc4b2a76b9719d911017c592-2";
-    const UNKNOWN: KnownETags = KnownETags {
-        source_is_md5: Support::Unknown,
-        destination_is_md5: Support::Unknown,
-    };
+    const UNKNOWN: KnownETags =
+        KnownETags { source_is_md5: Support::Unknown, destination_is_md5: Support::Unknown };
 
     fn entry(size_bytes: u64, etag: &str, secs: i64) -> Entry {
         Entry {
@@ -145,47 +143,28 @@ mod tests {
 
     #[test]
     fn equal_digests_win_over_times() {
-        assert_eq!(
-            auto(&entry(1, MD5_A, 9), &entry(1, MD5_A, 1)),
-            Verdict::Same(Evidence::Etag)
-        );
-        assert_eq!(
-            auto(&entry(1, MULTI, 9), &entry(1, MULTI, 1)),
-            Verdict::Same(Evidence::Etag)
-        );
+        assert_eq!(auto(&entry(1, MD5_A, 9), &entry(1, MD5_A, 1)), Verdict::Same(Evidence::Etag));
+        assert_eq!(auto(&entry(1, MULTI, 9), &entry(1, MULTI, 1)), Verdict::Same(Evidence::Etag));
     }
 
     #[test]
     fn different_md5s_differ_though_the_destination_is_newer() {
-        assert_eq!(
-            auto(&entry(1, MD5_A, 1), &entry(1, MD5_B, 9)),
-            Verdict::Different(Reason::Etag)
-        );
+        assert_eq!(auto(&entry(1, MD5_A, 1), &entry(1, MD5_B, 9)), Verdict::Different(Reason::Etag));
     }
 
     #[test]
     fn incomparable_tags_fall_back_to_time() {
-        for (a, b) in [
-            (MD5_A, MULTI),
-            (MULTI, "7d793037a0760186574b0282f2f435e7-2"),
-            ("opaque", "opaque"),
-            ("", MD5_A),
-        ] {
+        for (a, b) in
+            [(MD5_A, MULTI), (MULTI, "7d793037a0760186574b0282f2f435e7-2"), ("opaque", "opaque"), ("", MD5_A)]
+        {
             assert_eq!(
                 auto(&entry(1, a, 1), &entry(1, b, 2)),
                 Verdict::Same(Evidence::SizeAndTime),
                 "{a} {b}"
             );
-            assert_eq!(
-                auto(&entry(1, a, 3), &entry(1, b, 2)),
-                Verdict::Different(Reason::Newer),
-                "{a} {b}"
-            );
+            assert_eq!(auto(&entry(1, a, 3), &entry(1, b, 2)), Verdict::Different(Reason::Newer), "{a} {b}");
         }
-        let kms = KnownETags {
-            destination_is_md5: Support::No,
-            ..UNKNOWN
-        };
+        let kms = KnownETags { destination_is_md5: Support::No, ..UNKNOWN };
         let verdict = compare(CompareMode::Auto, &entry(1, MD5_A, 1), &entry(1, MD5_B, 2), kms);
         assert_eq!(verdict, Verdict::Same(Evidence::SizeAndTime));
     }
@@ -195,25 +174,10 @@ mod tests {
         let (older, newer) = (entry(1, MD5_A, 1), entry(1, MD5_B, 2));
         let (multipart, longer) = (entry(1, MULTI, 2), entry(2, MD5_A, 1));
         let by = |mode, source, destination| compare(mode, source, destination, UNKNOWN);
-        assert_eq!(
-            by(CompareMode::Size, &newer, &older),
-            Verdict::Same(Evidence::Size)
-        );
-        assert_eq!(
-            by(CompareMode::Mtime, &newer, &older),
-            Verdict::Different(Reason::Newer)
-        );
-        assert_eq!(
-            by(CompareMode::Etag, &older, &multipart),
-            Verdict::Different(Reason::Unproven)
-        );
-        assert_eq!(
-            by(CompareMode::Always, &older, &older),
-            Verdict::Different(Reason::Always)
-        );
-        assert_eq!(
-            by(CompareMode::Size, &longer, &older),
-            Verdict::Different(Reason::Size)
-        );
+        assert_eq!(by(CompareMode::Size, &newer, &older), Verdict::Same(Evidence::Size));
+        assert_eq!(by(CompareMode::Mtime, &newer, &older), Verdict::Different(Reason::Newer));
+        assert_eq!(by(CompareMode::Etag, &older, &multipart), Verdict::Different(Reason::Unproven));
+        assert_eq!(by(CompareMode::Always, &older, &older), Verdict::Different(Reason::Always));
+        assert_eq!(by(CompareMode::Size, &longer, &older), Verdict::Different(Reason::Size));
     }
 }

@@ -18,7 +18,10 @@ use crate::receipt::{Copied, ReadCheck};
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::store::WriteCondition;
-use crate::{Attributes, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, Support};
+use crate::{
+    Attributes, Capabilities, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, PartPlan,
+    PartPlanError, Support,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -52,6 +55,31 @@ impl Default for CopySettings {
             buffered_object_bytes_max: 1 << 20,
             buffer_budget_bytes: 16 << 20,
             backoff: Backoff::default(),
+        }
+    }
+}
+
+impl CopySettings {
+    /// The parts an object of this size and source ETag goes in; `None` where it goes in one piece.
+    pub fn parts(
+        &self,
+        size_bytes: u64,
+        etag: Option<&ETag>,
+        limits: &Capabilities,
+    ) -> Option<Result<PartPlan, PartPlanError>> {
+        // Made of parts of a usual size: making it of the same parts again keeps its ETag.
+        let smallest_usual_part_bytes = 5 * MIB;
+        let own_parts = etag
+            .filter(|etag| {
+                size_bytes > smallest_usual_part_bytes && etag.parts().is_some_and(|parts| parts > 1)
+            })
+            .and_then(|etag| PartPlan::guess(size_bytes, etag, limits));
+        match own_parts {
+            Some(plan) => Some(Ok(plan)),
+            None if size_bytes >= self.multipart_threshold_bytes.min(limits.put_bytes_max + 1) => {
+                Some(PartPlan::new(size_bytes, self.part_bytes, limits))
+            }
+            None => None,
         }
     }
 }
@@ -134,7 +162,8 @@ impl Copier {
 
     /// Copies one generation of one object.
     pub async fn copy(&self, route: &Arc<Route>, mut request: CopyRequest) -> Result<Copied, CopyError> {
-        let known_large = |size| self.goes_in_parts(route, size, request.generation.as_ref());
+        let limits = route.destination.capabilities();
+        let known_large = |size| self.settings.parts(size, request.generation.as_ref(), limits).is_some();
         if !request.size_hint_bytes.is_some_and(known_large) {
             let mut retries = Retries::new(&self.settings.backoff, self.clock.as_ref());
             loop {
@@ -147,19 +176,6 @@ impl Copier {
             }
         }
         self.copy_in_parts(route, request).await
-    }
-
-    fn goes_in_parts(&self, route: &Route, size_bytes: u64, etag: Option<&ETag>) -> bool {
-        if size_bytes >= self.settings.multipart_threshold_bytes {
-            return true;
-        }
-        // Made of parts of the usual sizes: making it of the same parts again keeps its ETag.
-        let smallest_usual_part_bytes = 5 * MIB;
-        size_bytes > smallest_usual_part_bytes
-            && etag.is_some_and(|etag| {
-                etag.parts().is_some_and(|parts| parts > 1)
-                    && crate::PartPlan::guess(size_bytes, etag, route.destination.capabilities()).is_some()
-            })
     }
 
     async fn stream_permit(&self) -> Result<SemaphorePermit<'_>, CopyError> {
@@ -176,17 +192,13 @@ impl Copier {
                 .await
                 .map_err(|error| CopyError::at_source(error, key))?;
         }
-        route
-            .map_attributes(attributes)
-            .map_err(|error| CopyError::Failed(error.on_key(key.as_str())))
+        route.map_attributes(attributes).map_err(|error| CopyError::Failed(error.on_key(key.as_str())))
     }
 }
 
 impl fmt::Debug for Copier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Copier")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("Copier").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -229,11 +241,7 @@ fn check_read(route: &Route, head: &ObjectHead, digests: &Digests) -> Result<Rea
     for (what, declared, computed) in crcs {
         if let (Some(declared), Some(computed)) = (declared, computed) {
             if declared != computed {
-                return Err(wrong(
-                    what,
-                    format!("{declared:016x}"),
-                    format!("{computed:016x}"),
-                ));
+                return Err(wrong(what, format!("{declared:016x}"), format!("{computed:016x}")));
             }
             check = ReadCheck::Crc64;
         }
@@ -242,11 +250,7 @@ fn check_read(route: &Route, head: &ObjectHead, digests: &Digests) -> Result<Rea
         match route.source_etags.check(etag, head.encryption, md5) {
             ETagCheck::Match => check = ReadCheck::Etag,
             ETagCheck::Mismatch => {
-                return Err(wrong(
-                    "the MD5",
-                    etag.to_string(),
-                    ETag::from_md5(md5).to_string(),
-                ));
+                return Err(wrong("the MD5", etag.to_string(), ETag::from_md5(md5).to_string()));
             }
             ETagCheck::SaysNothing => {}
         }

@@ -49,11 +49,7 @@ where
     S: Stream<Item = Result<Entry>> + Unpin,
 {
     fn new(entries: S, prefix: &str) -> Self {
-        Self {
-            entries,
-            prefix_bytes: prefix.len(),
-            head: Head::Unread,
-        }
+        Self { entries, prefix_bytes: prefix.len(), head: Head::Unread }
     }
 
     async fn fill(&mut self) -> Result<(), Error> {

@@ -6,8 +6,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What a caller can do about an error. Small on purpose: one variant for each different reaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The object, upload or bucket is not there (404). A 403 is never this.
@@ -39,10 +42,7 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Whether trying the very same thing again can never succeed.
     pub fn is_permanent(self) -> bool {
-        !matches!(
-            self,
-            Self::Throttled | Self::Transient | Self::Corrupt | Self::PreconditionFailed
-        )
+        !matches!(self, Self::Throttled | Self::Transient | Self::Corrupt | Self::PreconditionFailed)
     }
 }
 
@@ -261,17 +261,14 @@ mod tests {
 
     #[test]
     fn a_headline_says_what_failed_on_what() {
-        let error = Error::new(
-            ErrorKind::PermissionDenied,
-            "the credentials may not read this object",
-        )
-        .in_operation("GetObject")
-        .at_store("hangzhou")
-        .in_bucket("photos")
-        .on_key("a\nb")
-        .with_status(403)
-        .with_code("AccessDenied")
-        .with_request_id("R1");
+        let error = Error::new(ErrorKind::PermissionDenied, "the credentials may not read this object")
+            .in_operation("GetObject")
+            .at_store("hangzhou")
+            .in_bucket("photos")
+            .on_key("a\nb")
+            .with_status(403)
+            .with_code("AccessDenied")
+            .with_request_id("R1");
         assert_eq!(
             error.to_string(),
             "GetObject hangzhou://photos key \"a\\nb\": the credentials may not read this object \

@@ -136,10 +136,7 @@ mod tests {
     fn the_usual_rules_make_the_known_tags() {
         use md5::{Digest, Md5};
         let digest: [u8; 16] = Md5::digest(b"hello").into();
-        assert_eq!(
-            ETag::from_md5(digest).as_str(),
-            "5d41402abc4b2a76b9719d911017c592"
-        );
+        assert_eq!(ETag::from_md5(digest).as_str(), "5d41402abc4b2a76b9719d911017c592");
         // Computed by hand: printf hello | md5sum | xxd -r -p | md5sum
         assert_eq!(ETag::from_part_md5s(&[digest]).parts(), Some(1));
     }

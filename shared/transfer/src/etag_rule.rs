@@ -36,11 +36,7 @@ pub enum ETagCheck {
 impl ETagRule {
     /// Starts from what the store's profile says.
     pub fn new(is_md5: Support) -> Self {
-        Self(Mutex::new(State {
-            is_md5,
-            proven: false,
-            disagreed: None,
-        }))
+        Self(Mutex::new(State { is_md5, proven: false, disagreed: None }))
     }
 
     /// What is known now.
@@ -95,27 +91,15 @@ mod tests {
     #[test]
     fn one_match_proves_the_rule() {
         let rule = ETagRule::new(Support::Unknown);
-        assert_eq!(
-            rule.check(&ETag::from_md5(BYTES), Encryption::StoreManaged, BYTES),
-            ETagCheck::Match
-        );
-        assert_eq!(
-            rule.check(&ETag::from_md5(BYTES), Encryption::StoreManaged, OTHER),
-            ETagCheck::Mismatch
-        );
-        assert_eq!(
-            rule.check(&ETag::from_md5(BYTES), Encryption::StoreManaged, OTHER),
-            ETagCheck::Mismatch
-        );
+        assert_eq!(rule.check(&ETag::from_md5(BYTES), Encryption::StoreManaged, BYTES), ETagCheck::Match);
+        assert_eq!(rule.check(&ETag::from_md5(BYTES), Encryption::StoreManaged, OTHER), ETagCheck::Mismatch);
+        assert_eq!(rule.check(&ETag::from_md5(BYTES), Encryption::StoreManaged, OTHER), ETagCheck::Mismatch);
     }
 
     #[test]
     fn the_same_disagreement_twice_disproves_what_was_only_said() {
         let rule = ETagRule::new(Support::Yes);
-        assert_eq!(
-            rule.check(&ETag::from_md5(OTHER), Encryption::StoreManaged, BYTES),
-            ETagCheck::Mismatch
-        );
+        assert_eq!(rule.check(&ETag::from_md5(OTHER), Encryption::StoreManaged, BYTES), ETagCheck::Mismatch);
         assert_eq!(
             rule.check(&ETag::from_md5(OTHER), Encryption::StoreManaged, BYTES),
             ETagCheck::SaysNothing
@@ -126,14 +110,8 @@ mod tests {
     #[test]
     fn kms_and_multipart_tags_say_nothing() {
         let rule = ETagRule::new(Support::Yes);
-        assert_eq!(
-            rule.check(&ETag::from_md5(OTHER), Encryption::Kms, BYTES),
-            ETagCheck::SaysNothing
-        );
+        assert_eq!(rule.check(&ETag::from_md5(OTHER), Encryption::Kms, BYTES), ETagCheck::SaysNothing);
         let multipart = ETag::from_part_md5s(&[BYTES]);
-        assert_eq!(
-            rule.check(&multipart, Encryption::StoreManaged, BYTES),
-            ETagCheck::SaysNothing
-        );
+        assert_eq!(rule.check(&multipart, Encryption::StoreManaged, BYTES), ETagCheck::SaysNothing);
     }
 }

@@ -41,10 +41,7 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
     /// When the source took that generation in.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        with = "time::serde::rfc3339::option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub last_modified: Option<OffsetDateTime>,
     /// Who made the job.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,24 +158,18 @@ impl Message {
             None | Some("copy") => Action::Copy,
             Some("delete") => Action::Delete,
             Some("scan") => {
-                return Ok(Self::Scan(ScanJob {
-                    task: wire.task,
-                    run: wire.run,
-                    range: wire.range,
-                }));
+                return Ok(Self::Scan(ScanJob { task: wire.task, run: wire.run, range: wire.range }));
             }
             Some(other) => return Err(MessageError::UnknownShape(format!("unknown action {other:?}"))),
         };
-        let key = wire
-            .key
-            .ok_or_else(|| MessageError::UnknownShape("it has no key".to_owned()))?;
+        let key = wire.key.ok_or_else(|| MessageError::UnknownShape("it has no key".to_owned()))?;
         let key = Key::new(key).map_err(|error| MessageError::UnknownShape(error.to_string()))?;
         Ok(Self::Object(Job {
             key,
-            size: wire.size.as_ref().and_then(|size| {
-                size.as_u64()
-                    .or_else(|| size.as_str().and_then(|text| text.parse().ok()))
-            }),
+            size: wire
+                .size
+                .as_ref()
+                .and_then(|size| size.as_u64().or_else(|| size.as_str().and_then(|text| text.parse().ok()))),
             task: wire.task,
             run: wire.run,
             action,
@@ -222,10 +213,7 @@ mod tests {
     #[test]
     fn the_minimal_message_of_data_transfer_hub_is_a_copy() {
         let job = object(r#"{"key": "a b+c%20.txt", "size": 123, "sequencer": "00", "nested": {"x": 1}}"#);
-        assert_eq!(
-            (job.key.as_str(), job.size, job.action),
-            ("a b+c%20.txt", Some(123), Action::Copy)
-        );
+        assert_eq!((job.key.as_str(), job.size, job.action), ("a b+c%20.txt", Some(123), Action::Copy));
     }
 
     #[test]
@@ -238,22 +226,10 @@ mod tests {
 
     #[test]
     fn what_can_never_succeed_is_told_from_what_can() {
-        assert!(matches!(
-            Message::parse("not json"),
-            Err(MessageError::NotJson(_))
-        ));
-        for body in [
-            "[]",
-            "{}",
-            r#"{"key":""}"#,
-            r#"{"key":"k","action":"explode"}"#,
-            r#"{"key":7}"#,
-            "null",
-        ] {
-            assert!(
-                matches!(Message::parse(body), Err(MessageError::UnknownShape(_))),
-                "{body}"
-            );
+        assert!(matches!(Message::parse("not json"), Err(MessageError::NotJson(_))));
+        for body in ["[]", "{}", r#"{"key":""}"#, r#"{"key":"k","action":"explode"}"#, r#"{"key":7}"#, "null"]
+        {
+            assert!(matches!(Message::parse(body), Err(MessageError::UnknownShape(_))), "{body}");
         }
     }
 
@@ -290,10 +266,7 @@ mod tests {
         let scan = Message::Scan(ScanJob {
             task: Some("t".into()),
             run: None,
-            range: KeyRange {
-                after: Some("a".into()),
-                until: None,
-            },
+            range: KeyRange { after: Some("a".into()), until: None },
         });
         assert_eq!(Message::parse(&scan.to_json()).expect("parses"), scan);
     }

@@ -23,11 +23,7 @@ impl Key {
     /// a source may hold what no other store can.
     pub fn new(key: impl Into<String>) -> Result<Self, EmptyKey> {
         let key = key.into();
-        if key.is_empty() {
-            Err(EmptyKey)
-        } else {
-            Ok(Self(key))
-        }
+        if key.is_empty() { Err(EmptyKey) } else { Ok(Self(key)) }
     }
 
     /// The key's text.
@@ -102,10 +98,7 @@ pub struct KeyRange {
 
 impl KeyRange {
     /// Every key.
-    pub const ALL: Self = Self {
-        after: None,
-        until: None,
-    };
+    pub const ALL: Self = Self { after: None, until: None };
 
     /// Whether the relative key lies in the range.
     pub fn contains(&self, relative: &str) -> bool {
@@ -120,10 +113,7 @@ impl KeyRange {
     /// What is left of the range behind the relative key.
     #[must_use]
     pub fn remaining_after(&self, relative: &str) -> Self {
-        Self {
-            after: Some(relative.to_owned()),
-            until: self.until.clone(),
-        }
+        Self { after: Some(relative.to_owned()), until: self.until.clone() }
     }
 }
 
@@ -133,9 +123,8 @@ mod tests {
 
     #[test]
     fn keys_order_by_utf8_bytes_not_by_locale() {
-        let mut keys: Vec<Key> = ["é", "z", "Z", "~", "\u{1F5FB}", "a//", "a/"]
-            .map(|k| Key::new(k).expect("key"))
-            .into();
+        let mut keys: Vec<Key> =
+            ["é", "z", "Z", "~", "\u{1F5FB}", "a//", "a/"].map(|k| Key::new(k).expect("key")).into();
         keys.sort();
         let sorted: Vec<&str> = keys.iter().map(Key::as_str).collect();
         assert_eq!(sorted, ["Z", "a/", "a//", "z", "~", "é", "\u{1F5FB}"]);
@@ -143,23 +132,15 @@ mod tests {
 
     #[test]
     fn a_range_excludes_its_start_and_includes_its_end() {
-        let range = KeyRange {
-            after: Some("b".into()),
-            until: Some("d".into()),
-        };
-        let inside: Vec<&str> = ["a", "b", "b\0", "c", "d", "d\0"]
-            .into_iter()
-            .filter(|k| range.contains(k))
-            .collect();
+        let range = KeyRange { after: Some("b".into()), until: Some("d".into()) };
+        let inside: Vec<&str> =
+            ["a", "b", "b\0", "c", "d", "d\0"].into_iter().filter(|k| range.contains(k)).collect();
         assert_eq!(inside, ["b\0", "c", "d"]);
         assert!(range.is_past("e") && !range.is_past("d"));
     }
 
     #[test]
     fn debug_output_escapes_control_characters() {
-        assert_eq!(
-            format!("{:?}", Key::new("a\tb\u{7}").expect("key")),
-            r#""a\tb\u{7}""#
-        );
+        assert_eq!(format!("{:?}", Key::new("a\tb\u{7}").expect("key")), r#""a\tb\u{7}""#);
     }
 }

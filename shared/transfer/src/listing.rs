@@ -61,11 +61,7 @@ impl Listing {
     fn fetch(&mut self, cursor: Option<Cursor>) {
         let request = ListRequest {
             prefix: self.prefix.clone(),
-            start_after: self
-                .range
-                .after
-                .as_ref()
-                .map(|after| format!("{}{after}", self.prefix)),
+            start_after: self.range.after.as_ref().map(|after| format!("{}{after}", self.prefix)),
             delimiter: None,
             cursor,
             page_size: None,
@@ -99,16 +95,14 @@ impl Listing {
             let Some(mut ahead) = self.ahead.take() else {
                 return Ok(None);
             };
-            let page = (&mut ahead.0).await.map_err(|cause| {
-                self.error("the listing was interrupted".to_owned())
-                    .caused_by(cause)
-            })??;
+            let page = (&mut ahead.0)
+                .await
+                .map_err(|cause| self.error("the listing was interrupted".to_owned()).caused_by(cause))??;
             if let Some(next) = page.next {
                 if self.last_cursor.as_ref() == Some(&next) {
-                    return Err(self.error(format!(
-                        "the store's listing goes in circles at cursor {:?}",
-                        next.0
-                    )));
+                    return Err(
+                        self.error(format!("the store's listing goes in circles at cursor {:?}", next.0))
+                    );
                 }
                 self.last_cursor = Some(next.clone());
                 self.fetch(Some(next));

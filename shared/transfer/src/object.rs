@@ -50,16 +50,9 @@ impl StorageClass {
     /// Whether an object of this class cannot be read before it is restored. By name: S3's archive classes, and those of
     /// Alibaba OSS, Tencent COS and Huawei OBS in the words their S3 listings use.
     pub fn is_archive(&self) -> bool {
-        [
-            "GLACIER",
-            "DEEP_ARCHIVE",
-            "ARCHIVE",
-            "ColdArchive",
-            "DeepColdArchive",
-            "COLD",
-        ]
-        .iter()
-        .any(|class| self.0.eq_ignore_ascii_case(class))
+        ["GLACIER", "DEEP_ARCHIVE", "ARCHIVE", "ColdArchive", "DeepColdArchive", "COLD"]
+            .iter()
+            .any(|class| self.0.eq_ignore_ascii_case(class))
     }
 }
 
@@ -146,10 +139,8 @@ pub struct ByteRange {
 impl ByteRange {
     /// `length_bytes` bytes from `first_byte`; `None` when the range would be empty or past `u64`.
     pub fn new(first_byte: u64, length_bytes: u64) -> Option<Self> {
-        (length_bytes > 0 && first_byte.checked_add(length_bytes).is_some()).then_some(Self {
-            first: first_byte,
-            length: length_bytes,
-        })
+        (length_bytes > 0 && first_byte.checked_add(length_bytes).is_some())
+            .then_some(Self { first: first_byte, length: length_bytes })
     }
 
     /// Offset of the first byte.
@@ -202,13 +193,9 @@ mod tests {
             ByteRange::parse_content_range("bytes 5-14/100"),
             Some((ByteRange::new(5, 10).expect("range"), 100))
         );
-        for bad in [
-            "bytes */100",
-            "bytes 5-4/100",
-            "5-14/100",
-            "bytes 5-14/*",
-            "bytes 0-18446744073709551615/1",
-        ] {
+        for bad in
+            ["bytes */100", "bytes 5-4/100", "5-14/100", "bytes 5-14/*", "bytes 0-18446744073709551615/1"]
+        {
             assert_eq!(ByteRange::parse_content_range(bad), None, "{bad}");
         }
     }

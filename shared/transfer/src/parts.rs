@@ -37,24 +37,17 @@ impl PartPlan {
         if size_bytes == 0 {
             return Err(PartPlanError::Empty);
         }
-        let limit_bytes = limits
-            .object_bytes_max
-            .min(limits.part_bytes_max.saturating_mul(u64::from(limits.parts_max)));
+        let limit_bytes =
+            limits.object_bytes_max.min(limits.part_bytes_max.saturating_mul(u64::from(limits.parts_max)));
         if size_bytes > limit_bytes {
-            return Err(PartPlanError::TooLarge {
-                size_bytes,
-                limit_bytes,
-            });
+            return Err(PartPlanError::TooLarge { size_bytes, limit_bytes });
         }
         let needed_bytes = size_bytes.div_ceil(u64::from(limits.parts_max)).div_ceil(MIB) * MIB;
         let part_bytes = preferred_bytes
             .max(needed_bytes)
             .clamp(limits.part_bytes_min, limits.part_bytes_max)
             .min(size_bytes.max(limits.part_bytes_min));
-        Ok(Self {
-            size_bytes,
-            part_bytes,
-        })
+        Ok(Self { size_bytes, part_bytes })
     }
 
     /// The boundaries the source object was probably written with: the first usual part size that makes as many parts as its
@@ -62,9 +55,7 @@ impl PartPlan {
     pub fn guess(size_bytes: u64, source: &ETag, limits: &Capabilities) -> Option<Self> {
         // What the common writers use, most common first: the AWS CLI and SDKs (8 MiB), boto's and rclone's 5 MiB, the Java
         // and Go transfer managers, MinIO's 16 and 64 MiB, Ferry's own 32 MiB, and round numbers people configure.
-        const USUAL_MIB: [u64; 16] = [
-            8, 5, 16, 32, 64, 10, 15, 20, 25, 50, 100, 128, 250, 256, 512, 1024,
-        ];
+        const USUAL_MIB: [u64; 16] = [8, 5, 16, 32, 64, 10, 15, 20, 25, 50, 100, 128, 250, 256, 512, 1024];
         let parts = u64::from(source.parts()?);
         USUAL_MIB
             .into_iter()
@@ -74,10 +65,7 @@ impl PartPlan {
                 (limits.part_bytes_min..=limits.part_bytes_max).contains(part_bytes)
                     && parts <= u64::from(limits.parts_max)
             })
-            .map(|part_bytes| Self {
-                size_bytes,
-                part_bytes,
-            })
+            .map(|part_bytes| Self { size_bytes, part_bytes })
     }
 
     /// Size of every part but the last, in bytes.

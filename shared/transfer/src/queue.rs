@@ -31,10 +31,7 @@ pub struct OutgoingMessage {
 impl OutgoingMessage {
     /// A body and nothing else.
     pub fn new(body: impl Into<String>) -> Self {
-        Self {
-            body: body.into(),
-            ..Self::default()
-        }
+        Self { body: body.into(), ..Self::default() }
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{ETag, Error, Key};
+use crate::{ETag, Error, ErrorKind, Key};
 
 /// The record of one job's outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,10 +121,10 @@ impl fmt::Display for SkipReason {
 /// A failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
+    /// What could be done about it.
+    pub kind: ErrorKind,
     /// The whole chain of causes.
     pub error: String,
-    /// Trying again can never help.
-    pub permanent: bool,
     /// Nobody will try again: the message is with the dead letters.
     pub last: bool,
 }
@@ -132,11 +132,7 @@ pub struct Failed {
 impl Failed {
     /// From the error that ended the job.
     pub fn new(error: &Error, last: bool) -> Self {
-        Self {
-            error: error.chain(),
-            permanent: error.is_permanent(),
-            last,
-        }
+        Self { error: error.chain(), kind: error.kind(), last }
     }
 }
 
@@ -166,9 +162,7 @@ mod tests {
             run: Some("r1".into()),
             at: OffsetDateTime::UNIX_EPOCH,
             attempt: 1,
-            outcome: Outcome::Skipped {
-                reason: SkipReason::Archived,
-            },
+            outcome: Outcome::Skipped { reason: SkipReason::Archived },
         };
         let line = serde_json::to_string(&receipt).expect("json");
         assert_eq!(

@@ -77,22 +77,14 @@ pub struct Retries<'a> {
 impl<'a> Retries<'a> {
     /// Begins; the first attempt is about to be made.
     pub fn new(backoff: &'a Backoff, clock: &'a dyn Clock) -> Self {
-        Self {
-            backoff,
-            clock,
-            started: tokio::time::Instant::now(),
-            attempts: 0,
-        }
+        Self { backoff, clock, started: tokio::time::Instant::now(), attempts: 0 }
     }
 
     /// Waits, if the error is worth another attempt; gives the error back if not.
     pub async fn pause(&mut self, error: Error) -> Result<(), Error> {
         self.attempts += 1;
-        let failure = Failure {
-            kind: error.kind(),
-            attempts: self.attempts,
-            elapsed: self.started.elapsed(),
-        };
+        let failure =
+            Failure { kind: error.kind(), attempts: self.attempts, elapsed: self.started.elapsed() };
         match self.backoff.delay(failure, self.clock.draw()) {
             None => Err(error),
             Some(delay) => {
@@ -111,11 +103,7 @@ mod tests {
     use super::*;
 
     fn failure(kind: ErrorKind, attempts: u32) -> Failure {
-        Failure {
-            kind,
-            attempts,
-            elapsed: Duration::ZERO,
-        }
+        Failure { kind, attempts, elapsed: Duration::ZERO }
     }
 
     #[test]
@@ -129,14 +117,8 @@ mod tests {
         ] {
             assert_eq!(backoff.delay(failure(kind, 1), 0.5), None, "{kind}");
         }
-        assert_eq!(
-            backoff.delay(failure(ErrorKind::Transient, 1), 0.5),
-            Some(Duration::from_millis(50))
-        );
-        assert_eq!(
-            backoff.delay(failure(ErrorKind::Throttled, 2), 0.5),
-            Some(Duration::from_millis(500))
-        );
+        assert_eq!(backoff.delay(failure(ErrorKind::Transient, 1), 0.5), Some(Duration::from_millis(50)));
+        assert_eq!(backoff.delay(failure(ErrorKind::Throttled, 2), 0.5), Some(Duration::from_millis(500)));
     }
 
     proptest! {

@@ -1,15 +1,42 @@
-//! A task with its two ends connected.
+//! A task with its two ends connected, and where functions find it.
 //!
 //! Owns: the mapping of keys, storage classes and unsupported attributes from one side to the other, and what was learnt of
 //! the two stores while running. Does not own: building the stores.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use async_trait::async_trait;
 
 use crate::compare::KnownETags;
 use crate::task::{StorageClassRule, Task, UnsupportedRule};
 use crate::{
     Attributes, ETagRule, EmptyKey, Error, ErrorKind, Key, Result, SharedStore, StorageClass, Support,
 };
+
+/// Where functions find the route of the task that a message names.
+#[async_trait]
+pub trait Routes: Send + Sync + std::fmt::Debug {
+    /// The route of the named task; `None` is the only task there is, since messages of others than Ferry name none.
+    async fn route(&self, task: Option<&str>) -> Result<Arc<Route>>;
+}
+
+/// The routes of a process that serves one task.
+#[derive(Debug, Clone)]
+pub struct SingleRoute(pub Arc<Route>);
+
+#[async_trait]
+impl Routes for SingleRoute {
+    async fn route(&self, task: Option<&str>) -> Result<Arc<Route>> {
+        match task {
+            Some(name) if name != self.0.task.name => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the message is for task {name:?}, this process serves {:?}", self.0.task.name),
+            )),
+            _ => Ok(Arc::clone(&self.0)),
+        }
+    }
+}
 
 /// A task with its two ends connected.
 #[derive(Debug)]
@@ -45,18 +72,12 @@ impl Route {
     pub fn destination_key(&self, key: &Key) -> Result<Key> {
         let relative = key.strip_prefix(&self.task.source.prefix).ok_or_else(|| {
             let prefix = &self.task.source.prefix;
-            Error::new(
-                ErrorKind::InvalidInput,
-                format!("the key is not under the task's prefix {prefix:?}"),
-            )
-            .on_key(key.as_str())
+            Error::new(ErrorKind::InvalidInput, format!("the key is not under the task's prefix {prefix:?}"))
+                .on_key(key.as_str())
         })?;
         Key::new(format!("{}{relative}", self.task.destination.prefix)).map_err(|EmptyKey| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                "the key would be empty at the destination",
-            )
-            .on_key(key.as_str())
+            Error::new(ErrorKind::InvalidInput, "the key would be empty at the destination")
+                .on_key(key.as_str())
         })
     }
 
@@ -101,9 +122,9 @@ impl Route {
             StorageClassRule::Preserve => class,
             StorageClassRule::Fixed(fixed) => StorageClass::parse(fixed),
             StorageClassRule::Map(map) => match &class {
-                Some(word) => map
-                    .get(word.as_str())
-                    .map_or(class.clone(), |mapped| StorageClass::parse(mapped)),
+                Some(word) => {
+                    map.get(word.as_str()).map_or(class.clone(), |mapped| StorageClass::parse(mapped))
+                }
                 None => map.get("STANDARD").and_then(|mapped| StorageClass::parse(mapped)),
             },
         };
@@ -111,9 +132,7 @@ impl Route {
         match wanted {
             Some(class) if class.is_standard() => Ok(None),
             Some(class) if !known.is_empty() && !known.iter().any(|word| word == class.as_str()) => {
-                self.refuse_or_drop(&format!(
-                    "storage class {class}; set another with --storage-class"
-                ))?;
+                self.refuse_or_drop(&format!("storage class {class}; set another with --storage-class"))?;
                 Ok(None)
             }
             wanted => Ok(wanted),

@@ -39,6 +39,8 @@ pub enum Finding {
     },
     /// At the destination only.
     Extra(Entry),
+    /// Named exactly like its side's prefix, while the other side has none: its key there would be empty.
+    Nameless(Entry),
 }
 
 type Entries = Pin<Box<dyn Stream<Item = Result<Entry>> + Send>>;
@@ -62,19 +64,10 @@ impl Scan {
         let join = MergeJoin::new(
             Box::pin(crate::listing::list(Arc::clone(&route.source), source, range)) as Entries,
             source,
-            Box::pin(crate::listing::list(
-                Arc::clone(&route.destination),
-                destination,
-                range,
-            )) as Entries,
+            Box::pin(crate::listing::list(Arc::clone(&route.destination), destination, range)) as Entries,
             destination,
         );
-        Self {
-            mode: route.task.compare,
-            join,
-            looked: false,
-            route,
-        }
+        Self { mode: route.task.compare, join, looked: false, route }
     }
 
     /// The next finding in key order; `None` when both listings have ended cleanly.
@@ -83,15 +76,17 @@ impl Scan {
             return Ok(None);
         };
         Ok(Some(match pair {
+            Pair::SourceOnly(source) if self.route.destination_key(&source.key).is_err() => {
+                Finding::Nameless(source)
+            }
             Pair::SourceOnly(source) => Finding::Missing(source),
+            Pair::DestinationOnly(destination) if self.route.source_key(&destination.key).is_none() => {
+                Finding::Nameless(destination)
+            }
             Pair::DestinationOnly(destination) => Finding::Extra(destination),
             Pair::Both { source, destination } => match self.judge(&source, &destination).await? {
                 Verdict::Same(evidence) => Finding::Same { source, evidence },
-                Verdict::Different(reason) => Finding::Different {
-                    source,
-                    destination,
-                    reason,
-                },
+                Verdict::Different(reason) => Finding::Different { source, destination, reason },
             },
         }))
     }
@@ -138,29 +133,15 @@ async fn look_at(store: &SharedStore, rule: &ETagRule, entry: &Entry) -> Result<
         rule.disprove();
         return Ok(());
     }
-    let Some(etag) = head
-        .etag
-        .clone()
-        .filter(|_| known == Support::Unknown && head.size_bytes <= PROBE_BYTES_MAX)
+    let Some(etag) =
+        head.etag.clone().filter(|_| known == Support::Unknown && head.size_bytes <= PROBE_BYTES_MAX)
     else {
         return Ok(());
     };
-    let get = GetRequest {
-        key: entry.key.clone(),
-        if_match: head.etag,
-        version_id: head.version_id,
-        range: None,
-    };
+    let get =
+        GetRequest { key: entry.key.clone(), if_match: head.etag, version_id: head.version_id, range: None };
     let bytes = store.get(get).await?.body.collect().await?;
-    let md5 = digest(
-        &bytes,
-        DigestSet {
-            md5: true,
-            crc64_xz: false,
-        },
-    )
-    .md5
-    .unwrap_or_default();
+    let md5 = digest(&bytes, DigestSet { md5: true, crc64_xz: false }).md5.unwrap_or_default();
     if rule.check(&etag, head.encryption, md5) == ETagCheck::Mismatch {
         rule.disprove();
     }

@@ -115,11 +115,7 @@ impl FromStr for DeleteLimit {
         match text.strip_suffix('%') {
             Some(percent) => {
                 let percent: u8 = percent.parse().map_err(|_| bad())?;
-                if percent <= 100 {
-                    Ok(Self::Percent(percent))
-                } else {
-                    Err(bad())
-                }
+                if percent <= 100 { Ok(Self::Percent(percent)) } else { Err(bad()) }
             }
             None => text.parse().map(Self::Count).map_err(|_| bad()),
         }
@@ -186,10 +182,7 @@ impl FromStr for Location {
 
     /// Reads `NAME://bucket/prefix`. The prefix is taken byte for byte: `//` and a leading `/` of it are part of the keys.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = |problem| BadLocation {
-            text: text.to_owned(),
-            problem,
-        };
+        let bad = |problem| BadLocation { text: text.to_owned(), problem };
         let (store, rest) = text.split_once("://").ok_or_else(|| bad("there is no `://`"))?;
         if store.is_empty() {
             return Err(bad("the store has no name"));
@@ -198,11 +191,7 @@ impl FromStr for Location {
         if bucket.is_empty() {
             return Err(bad("there is no bucket"));
         }
-        Ok(Self {
-            store: store.to_owned(),
-            bucket: bucket.to_owned(),
-            prefix: prefix.to_owned(),
-        })
+        Ok(Self { store: store.to_owned(), bucket: bucket.to_owned(), prefix: prefix.to_owned() })
     }
 }
 
@@ -219,10 +208,7 @@ mod tests {
     #[test]
     fn a_location_keeps_its_prefix_byte_for_byte() {
         let location: Location = "hangzhou://photos//a b/%20".parse().expect("location");
-        assert_eq!(
-            (location.store.as_str(), location.bucket.as_str()),
-            ("hangzhou", "photos")
-        );
+        assert_eq!((location.store.as_str(), location.bucket.as_str()), ("hangzhou", "photos"));
         assert_eq!(location.prefix, "/a b/%20");
         assert_eq!(location.to_string(), "hangzhou://photos//a b/%20");
         for bad in ["photos", "://b", "s3://", "s3:///x"] {
@@ -239,10 +225,7 @@ mod tests {
         let error =
             serde_saphyr::from_str::<Task>(&format!("{yaml}colour: red\n")).expect_err("unknown field");
         let message = error.to_string();
-        assert!(
-            message.contains("colour") && message.contains("line 6"),
-            "{message}"
-        );
+        assert!(message.contains("colour") && message.contains("line 6"), "{message}");
     }
 
     #[test]

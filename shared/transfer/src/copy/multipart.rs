@@ -56,16 +56,13 @@ impl Copier {
             )));
         };
         let limits = route.destination.capabilities();
-        let plan = match PartPlan::guess(head.size_bytes, generation, limits) {
-            Some(plan) => plan,
-            None => PartPlan::new(head.size_bytes, self.settings.part_bytes, limits)
-                .map_err(|error| fail(Error::new(ErrorKind::InvalidInput, error.to_string())))?,
-        };
+        let plan = self
+            .settings
+            .parts(head.size_bytes, Some(generation), limits)
+            .unwrap_or_else(|| PartPlan::new(head.size_bytes, self.settings.part_bytes, limits))
+            .map_err(|error| fail(Error::new(ErrorKind::InvalidInput, error.to_string())))?;
         let attributes = self.attributes(route, &request.key, &head).await?;
-        let create = CreateUploadRequest {
-            key: request.destination_key.clone(),
-            attributes,
-        };
+        let create = CreateUploadRequest { key: request.destination_key.clone(), attributes };
         let id = route
             .destination
             .create_upload(create)
@@ -77,21 +74,11 @@ impl Copier {
             md5: !destination_says_crc && route.destination_etags.wants_md5(),
             crc64_xz: head.checksums.crc64_xz.is_some(),
         };
-        let upload = Upload {
-            route,
-            request: &request,
-            head: &head,
-            generation,
-            id,
-            digests,
-        };
+        let upload = Upload { route, request: &request, head: &head, generation, id, digests };
         match self.run(&upload, plan).await {
             Ok(copied) => Ok(copied),
             Err(error) => {
-                if let Err(left) = route
-                    .destination
-                    .abort_upload(&request.destination_key, &upload.id)
-                    .await
+                if let Err(left) = route.destination.abort_upload(&request.destination_key, &upload.id).await
                 {
                     tracing::warn!(key = ?request.destination_key, upload = upload.id.0, error = %left.chain(),
                         "an upload that came to nothing could not be aborted and keeps costing storage");
@@ -153,12 +140,7 @@ impl Upload<'_> {
             version_id: self.head.version_id.clone(),
             range: Some(range),
         };
-        let response = self
-            .route
-            .source
-            .get(get)
-            .await
-            .map_err(|error| CopyError::at_source(error, key))?;
+        let response = self.route.source.get(get).await.map_err(|error| CopyError::at_source(error, key))?;
         same_generation(Some(self.generation), &response.head)?;
         if response.head.size_bytes != self.head.size_bytes {
             return Err(CopyError::SourceChanged);
@@ -199,11 +181,7 @@ impl Upload<'_> {
                 )));
             }
             (None, Some(md5)) => {
-                match self
-                    .route
-                    .destination_etags
-                    .check(&uploaded.etag, Encryption::StoreManaged, md5)
-                {
+                match self.route.destination_etags.check(&uploaded.etag, Encryption::StoreManaged, md5) {
                     ETagCheck::Match => WriteCheck::Etag,
                     ETagCheck::SaysNothing => WriteCheck::Length,
                     ETagCheck::Mismatch => {
@@ -216,15 +194,8 @@ impl Upload<'_> {
             }
             (None, None) => WriteCheck::Length,
         };
-        let uploaded = UploadedPart {
-            crc64_nvme: Some(digests.crc64_nvme),
-            ..uploaded
-        };
-        Ok(Part {
-            uploaded,
-            digests,
-            check,
-        })
+        let uploaded = UploadedPart { crc64_nvme: Some(digests.crc64_nvme), ..uploaded };
+        Ok(Part { uploaded, digests, check })
     }
 
     /// The whole object's CRC64NVME, combined from the parts, and what the source declared checked against it.
@@ -272,13 +243,7 @@ impl Upload<'_> {
 
     /// The multipart ETag by the usual rule, where every part's MD5 is known.
     fn expected_etag(&self, parts: &[Part]) -> Option<ETag> {
-        if self
-            .route
-            .destination
-            .capabilities()
-            .multipart_etag_is_md5_of_md5s
-            == Support::No
-        {
+        if self.route.destination.capabilities().multipart_etag_is_md5_of_md5s == Support::No {
             return None;
         }
         let md5s: Option<Vec<[u8; 16]>> = parts.iter().map(|part| part.digests.md5).collect();
@@ -299,9 +264,7 @@ impl Upload<'_> {
                 ErrorKind::Corrupt,
                 format!("the destination has CRC64NVME {crc:016x}, {crc64_nvme:016x} was sent"),
             );
-            return Err(CopyError::Failed(
-                error.on_key(self.request.destination_key.as_str()),
-            ));
+            return Err(CopyError::Failed(error.on_key(self.request.destination_key.as_str())));
         }
         // Equal multipart ETags are equal bytes, end to end: each store hashed its own.
         let same_tag = written.etag.as_ref() == Some(self.generation) && self.generation.parts().is_some();

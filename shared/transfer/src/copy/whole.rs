@@ -5,12 +5,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::SemaphorePermit;
+
 use super::{Copier, CopyError, CopyRequest, Whole, cancelled, check_read, digests_for, same_generation};
 use crate::checksum::Digests;
 use crate::receipt::{Copied, ReadCheck, WriteCheck};
 use crate::route::Route;
 use crate::store::{BodyChecksum, GetRequest, PutRequest, PutResponse, WriteCondition};
-use crate::{Body, DigestHandle, ETag, ETagCheck, Error, ErrorKind, ObjectHead};
+use crate::{Body, DigestHandle, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead};
 
 impl Copier {
     pub(super) async fn copy_whole(
@@ -25,55 +27,24 @@ impl Copier {
             version_id: request.version_id.clone(),
             range: None,
         };
-        let response = route
-            .source
-            .get(get)
-            .await
-            .map_err(|error| CopyError::at_source(error, &request.key))?;
+        let response =
+            route.source.get(get).await.map_err(|error| CopyError::at_source(error, &request.key))?;
         let head = response.head;
         same_generation(request.generation.as_ref(), &head)?;
-        if self.goes_in_parts(route, head.size_bytes, head.etag.as_ref()) {
+        let limits = route.destination.capabilities();
+        if self.settings.parts(head.size_bytes, head.etag.as_ref(), limits).is_some() {
             request.size_hint_bytes = Some(head.size_bytes);
             return Ok(Whole::TooLarge);
         }
         let attributes = self.attributes(route, &request.key, &head).await?;
 
-        let buffered_bytes = u32::try_from(head.size_bytes).ok().filter(|bytes| {
-            *bytes
-                <= self
-                    .settings
-                    .buffered_object_bytes_max
-                    .min(self.settings.buffer_budget_bytes)
-        });
-        let _buffer = match buffered_bytes {
-            Some(bytes) => Some(
-                self.buffers
-                    .acquire_many(bytes)
-                    .await
-                    .map_err(|_closed| cancelled())?,
-            ),
-            None => None,
-        };
-        let body = match buffered_bytes {
-            Some(_) => Body::Bytes(
-                response
-                    .body
-                    .collect()
-                    .await
-                    .map_err(|error| CopyError::at_source(error, &request.key))?,
-            ),
-            None => response.body,
-        };
-
+        let (body, _buffer) = self.buffered(response.body, &request.key).await?;
         let (body, digests, read_check) = checked(route, &head, body)
             .map_err(|error| CopyError::Failed(error.on_key(request.key.as_str())))?;
         let (body, source_fault) = body.watched();
         let checksum = digests
             .get()
-            .map(|digests| BodyChecksum {
-                crc64_nvme: Some(digests.crc64_nvme),
-                md5: digests.md5,
-            })
+            .map(|digests| BodyChecksum { crc64_nvme: Some(digests.crc64_nvme), md5: digests.md5 })
             .unwrap_or_default();
 
         let put = PutRequest {
@@ -122,6 +93,25 @@ impl Copier {
     }
 }
 
+impl Copier {
+    /// A small body in memory, with its share of the budget; any other as it came.
+    async fn buffered(
+        &self,
+        body: Body,
+        key: &Key,
+    ) -> Result<(Body, Option<SemaphorePermit<'_>>), CopyError> {
+        let most = self.settings.buffered_object_bytes_max.min(self.settings.buffer_budget_bytes);
+        match u32::try_from(body.length_bytes()) {
+            Ok(length_bytes) if length_bytes <= most => {
+                let permit = self.buffers.acquire_many(length_bytes).await.map_err(|_closed| cancelled())?;
+                let bytes = body.collect().await.map_err(|error| CopyError::at_source(error, key))?;
+                Ok((Body::Bytes(bytes), Some(permit)))
+            }
+            _ => Ok((body, None)),
+        }
+    }
+}
+
 /// The body with its digests checked against what the source declared, and where the result of that check appears.
 fn checked(
     route: &Arc<Route>,
@@ -148,10 +138,7 @@ fn check_written(route: &Route, written: &PutResponse, digests: &Digests) -> Res
         if crc != digests.crc64_nvme {
             return Err(Error::new(
                 ErrorKind::Corrupt,
-                format!(
-                    "the destination has CRC64NVME {crc:016x}, {:016x} was sent",
-                    digests.crc64_nvme
-                ),
+                format!("the destination has CRC64NVME {crc:016x}, {:016x} was sent", digests.crc64_nvme),
             ));
         }
         check = WriteCheck::Crc64;

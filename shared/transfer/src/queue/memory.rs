@@ -65,12 +65,7 @@ struct Message {
 impl MemoryQueue {
     /// An empty queue.
     pub fn new(config: MemoryQueueConfig) -> Arc<Self> {
-        Arc::new(Self {
-            config,
-            state: Mutex::default(),
-            arrived: Notify::new(),
-            room: Notify::new(),
-        })
+        Arc::new(Self { config, state: Mutex::default(), arrived: Notify::new(), room: Notify::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,9 +74,7 @@ impl MemoryQueue {
 
     fn has_room(&self) -> bool {
         let state = self.state();
-        self.config
-            .capacity
-            .is_none_or(|capacity| state.ready.len() + state.delayed < capacity)
+        self.config.capacity.is_none_or(|capacity| state.ready.len() + state.delayed < capacity)
     }
 
     async fn wait_for_room(&self) {
@@ -147,15 +140,7 @@ impl MemoryQueue {
             let id = state.next_id;
             state.next_id += 1;
             let hidden_until = (!delay.is_zero()).then(|| Instant::now() + delay);
-            state.messages.insert(
-                id,
-                Message {
-                    body,
-                    attributes,
-                    receive_count: 0,
-                    hidden_until,
-                },
-            );
+            state.messages.insert(id, Message { body, attributes, receive_count: 0, hidden_until });
             match hidden_until {
                 None => state.ready.push_back(id),
                 Some(until) => {
@@ -196,10 +181,7 @@ impl State {
             )
             .with_code("ReceiptHandleIsInvalid"));
         };
-        let current = self
-            .messages
-            .get(&id)
-            .is_some_and(|message| message.receive_count == count);
+        let current = self.messages.get(&id).is_some_and(|message| message.receive_count == count);
         Ok(current.then_some(id))
     }
 
@@ -263,11 +245,7 @@ impl Queue for MemoryQueue {
             if now >= deadline {
                 return Ok(Vec::new());
             }
-            let next = self
-                .state()
-                .hidden
-                .first()
-                .map_or(deadline, |(until, _)| deadline.min(*until));
+            let next = self.state().hidden.first().map_or(deadline, |(until, _)| deadline.min(*until));
             tokio::select! {
                 () = arrived => {}
                 () = tokio::time::sleep_until(next) => {}
@@ -278,10 +256,7 @@ impl Queue for MemoryQueue {
     async fn delete_batch(&self, receipt_handles: Vec<String>) -> Result<Vec<Result<()>>> {
         check_batch_size(receipt_handles.len())?;
         let mut state = self.state();
-        Ok(receipt_handles
-            .iter()
-            .map(|handle| state.delete(handle))
-            .collect())
+        Ok(receipt_handles.iter().map(|handle| state.delete(handle)).collect())
     }
 
     async fn change_visibility(&self, receipt_handle: &str, visibility: Duration) -> Result<()> {
@@ -292,11 +267,8 @@ impl Queue for MemoryQueue {
                     .with_code("MessageNotInflight")
             };
             let id = state.in_flight(receipt_handle)?.ok_or_else(not_in_flight)?;
-            let old = state
-                .messages
-                .get(&id)
-                .and_then(|message| message.hidden_until)
-                .ok_or_else(not_in_flight)?;
+            let old =
+                state.messages.get(&id).and_then(|message| message.hidden_until).ok_or_else(not_in_flight)?;
             state.hidden.remove(&(old, id));
             let until = Instant::now() + visibility;
             if let Some(message) = state.messages.get_mut(&id) {
@@ -337,10 +309,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     async fn send(queue: &MemoryQueue, body: &str) {
-        let results = queue
-            .send_batch(vec![OutgoingMessage::new(body)])
-            .await
-            .expect("batch");
+        let results = queue.send_batch(vec![OutgoingMessage::new(body)]).await.expect("batch");
         assert!(results.iter().all(Result::is_ok));
     }
 
@@ -359,15 +328,9 @@ mod tests {
         assert_eq!((first.receive_count, second.receive_count), (1, 2));
         assert_eq!(first.message_id, second.message_id);
         // The first handle is stale: deleting with it succeeds and deletes nothing, as on SQS.
-        queue
-            .delete_batch(vec![first.receipt_handle])
-            .await
-            .expect("batch");
+        queue.delete_batch(vec![first.receipt_handle]).await.expect("batch");
         assert_eq!(queue.depth().await.expect("depth").in_flight, 1);
-        queue
-            .delete_batch(vec![second.receipt_handle])
-            .await
-            .expect("batch");
+        queue.delete_batch(vec![second.receipt_handle]).await.expect("batch");
         assert!(queue.depth().await.expect("depth").is_empty());
     }
 
@@ -375,19 +338,13 @@ mod tests {
     async fn poison_ends_in_the_dead_letters() {
         let dead = MemoryQueue::new(MemoryQueueConfig::default());
         let queue = MemoryQueue::new(MemoryQueueConfig {
-            dead_letters: Some(DeadLetters {
-                queue: Arc::clone(&dead),
-                max_receive_count: 2,
-            }),
+            dead_letters: Some(DeadLetters { queue: Arc::clone(&dead), max_receive_count: 2 }),
             ..MemoryQueueConfig::default()
         });
         send(&queue, "poison").await;
         for _ in 0..2 {
             let delivery = receive_one(&queue, NOW).await.expect("delivered");
-            queue
-                .change_visibility(&delivery.receipt_handle, NOW)
-                .await
-                .expect("given back");
+            queue.change_visibility(&delivery.receipt_handle, NOW).await.expect("given back");
         }
         assert!(receive_one(&queue, NOW).await.is_none());
         assert!(queue.depth().await.expect("depth").is_empty());
@@ -397,10 +354,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_long_poll_wakes_at_the_next_expiry_and_at_a_send() {
         let queue = MemoryQueue::new(MemoryQueueConfig::default());
-        let delayed = OutgoingMessage {
-            delay: Duration::from_secs(5),
-            ..OutgoingMessage::new("late")
-        };
+        let delayed = OutgoingMessage { delay: Duration::from_secs(5), ..OutgoingMessage::new("late") };
         queue.send_batch(vec![delayed]).await.expect("batch");
         let start = Instant::now();
         assert_eq!(receive_one(&queue, MINUTE).await.expect("late").body, "late");
@@ -417,10 +371,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn senders_wait_for_room() {
-        let queue = MemoryQueue::new(MemoryQueueConfig {
-            capacity: Some(2),
-            ..MemoryQueueConfig::default()
-        });
+        let queue = MemoryQueue::new(MemoryQueueConfig { capacity: Some(2), ..MemoryQueueConfig::default() });
         let sender = tokio::spawn({
             let queue = Arc::clone(&queue);
             async move {

@@ -168,10 +168,7 @@ impl fmt::Debug for MeteredStore {
 }
 
 #[async_trait]
-#[deny(
-    clippy::missing_trait_methods,
-    reason = "a defaulted method would silently go uncounted"
-)]
+#[deny(clippy::missing_trait_methods, reason = "a defaulted method would silently go uncounted")]
 impl ObjectStore for MeteredStore {
     fn name(&self) -> &StoreName {
         self.inner.name()
@@ -182,9 +179,7 @@ impl ObjectStore for MeteredStore {
     }
 
     async fn list(&self, request: ListRequest) -> Result<ListPage> {
-        self.meter
-            .count(RequestKind::List, self.inner.list(request))
-            .await
+        self.meter.count(RequestKind::List, self.inner.list(request)).await
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectHead> {
@@ -192,61 +187,37 @@ impl ObjectStore for MeteredStore {
     }
 
     async fn get(&self, request: GetRequest) -> Result<GetResponse> {
-        let response = self
-            .meter
-            .count(RequestKind::Get, self.inner.get(request))
-            .await?;
-        Ok(GetResponse {
-            body: response.body.observed(self.on_read()),
-            ..response
-        })
+        let response = self.meter.count(RequestKind::Get, self.inner.get(request)).await?;
+        Ok(GetResponse { body: response.body.observed(self.on_read()), ..response })
     }
 
     async fn get_tags(&self, key: &Key, version_id: Option<&str>) -> Result<Vec<(String, String)>> {
-        self.meter
-            .count(RequestKind::GetTags, self.inner.get_tags(key, version_id))
-            .await
+        self.meter.count(RequestKind::GetTags, self.inner.get_tags(key, version_id)).await
     }
 
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {
-        let request = PutRequest {
-            body: request.body.observed(self.on_written()),
-            ..request
-        };
+        let request = PutRequest { body: request.body.observed(self.on_written()), ..request };
         self.meter.count(RequestKind::Put, self.inner.put(request)).await
     }
 
     async fn create_upload(&self, request: CreateUploadRequest) -> Result<UploadId> {
-        self.meter
-            .count(RequestKind::CreateUpload, self.inner.create_upload(request))
-            .await
+        self.meter.count(RequestKind::CreateUpload, self.inner.create_upload(request)).await
     }
 
     async fn upload_part(&self, request: UploadPartRequest) -> Result<UploadedPart> {
-        let request = UploadPartRequest {
-            body: request.body.observed(self.on_written()),
-            ..request
-        };
-        self.meter
-            .count(RequestKind::UploadPart, self.inner.upload_part(request))
-            .await
+        let request = UploadPartRequest { body: request.body.observed(self.on_written()), ..request };
+        self.meter.count(RequestKind::UploadPart, self.inner.upload_part(request)).await
     }
 
     async fn complete_upload(&self, request: CompleteUploadRequest) -> Result<PutResponse> {
-        self.meter
-            .count(RequestKind::CompleteUpload, self.inner.complete_upload(request))
-            .await
+        self.meter.count(RequestKind::CompleteUpload, self.inner.complete_upload(request)).await
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {
-        self.meter
-            .count(RequestKind::AbortUpload, self.inner.abort_upload(key, upload_id))
-            .await
+        self.meter.count(RequestKind::AbortUpload, self.inner.abort_upload(key, upload_id)).await
     }
 
     async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
-        self.meter
-            .count(RequestKind::Delete, self.inner.delete(key, if_match))
-            .await
+        self.meter.count(RequestKind::Delete, self.inner.delete(key, if_match)).await
     }
 }

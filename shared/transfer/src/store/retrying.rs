@@ -26,11 +26,7 @@ pub struct RetryingStore {
 impl RetryingStore {
     /// Wraps a store.
     pub fn new(inner: SharedStore, backoff: Backoff, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            inner,
-            backoff,
-            clock,
-        }
+        Self { inner, backoff, clock }
     }
 
     async fn retry<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
@@ -54,10 +50,7 @@ impl fmt::Debug for RetryingStore {
 }
 
 #[async_trait]
-#[deny(
-    clippy::missing_trait_methods,
-    reason = "a defaulted method would silently go round the retries"
-)]
+#[deny(clippy::missing_trait_methods, reason = "a defaulted method would silently go round the retries")]
 impl ObjectStore for RetryingStore {
     fn name(&self) -> &StoreName {
         self.inner.name()
@@ -84,24 +77,10 @@ impl ObjectStore for RetryingStore {
     }
 
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {
-        let PutRequest {
-            key,
-            attributes,
-            body,
-            condition,
-            checksum,
-        } = request;
+        let PutRequest { key, attributes, body, condition, checksum } = request;
         match body {
             Body::Stream(_) => {
-                self.inner
-                    .put(PutRequest {
-                        key,
-                        attributes,
-                        body,
-                        condition,
-                        checksum,
-                    })
-                    .await
+                self.inner.put(PutRequest { key, attributes, body, condition, checksum }).await
             }
             Body::Bytes(bytes) => {
                 self.retry(|| {
@@ -123,23 +102,11 @@ impl ObjectStore for RetryingStore {
     }
 
     async fn upload_part(&self, request: UploadPartRequest) -> Result<UploadedPart> {
-        let UploadPartRequest {
-            key,
-            upload_id,
-            part_number,
-            body,
-            checksum,
-        } = request;
+        let UploadPartRequest { key, upload_id, part_number, body, checksum } = request;
         match body {
             Body::Stream(_) => {
                 self.inner
-                    .upload_part(UploadPartRequest {
-                        key,
-                        upload_id,
-                        part_number,
-                        body,
-                        checksum,
-                    })
+                    .upload_part(UploadPartRequest { key, upload_id, part_number, body, checksum })
                     .await
             }
             Body::Bytes(bytes) => {

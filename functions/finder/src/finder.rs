@@ -1,0 +1,260 @@
+//! One scan: findings in, jobs out.
+//!
+//! Owns: which finding becomes which job, the counts, and rule 4 of deletes: no delete is planned before both listings have
+//! ended cleanly over the whole keyspace and the plan has been checked against the task's limit. Invariants: memory does not
+//! grow with the number of keys or deletes (the second look at the extra keys is a second listing, not a list); an
+//! error of a listing or of the queue is an error of the scan.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use ferry_transfer::compare::Evidence;
+use ferry_transfer::job::{Action, Job, Message, Origin, SeenAtDestination};
+use ferry_transfer::queue::OutgoingMessage;
+use ferry_transfer::retry::Backoff;
+use ferry_transfer::scan::{Finding, Scan};
+use ferry_transfer::task::{DeleteLimit, Deletes};
+use ferry_transfer::{
+    Clock, Entry, Error, ErrorKind, Key, KeyRange, Result, Route, Routes, RunId, SharedQueue,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::outbox::Outbox;
+
+/// Finds what differs and enqueues it.
+pub struct Finder {
+    /// Where tasks are found.
+    pub routes: Arc<dyn Routes>,
+    /// Where jobs go.
+    pub jobs: SharedQueue,
+    /// Where what is left of a range goes when time is up.
+    pub scans: SharedQueue,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// How a failed send is repeated.
+    pub backoff: Backoff,
+}
+
+/// Counts that can be watched while a scan runs.
+#[derive(Debug, Default)]
+pub struct ScanProgress {
+    /// Objects listed at the source.
+    pub found: AtomicU64,
+    /// Of those, found to be the same at the destination.
+    pub up_to_date: AtomicU64,
+    /// Jobs on the queue.
+    pub enqueued: AtomicU64,
+    /// Bytes of the objects those jobs are to copy.
+    pub enqueued_bytes: AtomicU64,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanReport {
+    /// Objects listed at the source.
+    pub found: u64,
+    /// Their bytes.
+    pub found_bytes: u64,
+    /// Objects listed at the destination.
+    pub held: u64,
+    /// At the source only.
+    pub missing: u64,
+    /// On both sides and different.
+    pub different: u64,
+    /// On both sides and the same.
+    pub up_to_date: u64,
+    /// Of those, by equal digests.
+    pub up_to_date_by_etag: u64,
+    /// At the destination only.
+    pub extra: u64,
+    /// Left out: the other side could not name them.
+    pub nameless: u64,
+    /// Copy jobs on the queue.
+    pub enqueued: u64,
+    /// Bytes of the objects to copy.
+    pub enqueued_bytes: u64,
+    /// What became of the extra objects.
+    pub deletes: DeletePlan,
+    /// What is left of the range because time was up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<KeyRange>,
+}
+
+/// What becomes of objects that are at the destination only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletePlan {
+    /// They stay: the task keeps them, or there are none.
+    #[default]
+    Nothing,
+    /// They stay: this scan did not see the whole keyspace.
+    NotWholeKeyspace,
+    /// They stay: the plan exceeds the task's limit.
+    Refused {
+        /// How many would have been deleted.
+        planned: u64,
+        /// Of how many.
+        held: u64,
+        /// The limit, as the task has it.
+        limit: String,
+    },
+    /// So many delete jobs are on the queue.
+    Enqueued(u64),
+}
+
+impl Finder {
+    /// Scans one range of a task's keys. Stops at the deadline and reports what is left.
+    pub async fn scan(
+        &self,
+        route: &Arc<Route>,
+        run: &RunId,
+        range: &KeyRange,
+        deadline: Option<Instant>,
+        progress: &ScanProgress,
+    ) -> Result<ScanReport> {
+        let mut report = ScanReport::default();
+        let mut outbox = self.outbox();
+        let mut scan = Scan::new(Arc::clone(route), range);
+        while let Some(finding) = scan.next().await? {
+            let key_at_source = match &finding {
+                Finding::Extra(_) => None,
+                Finding::Missing(source)
+                | Finding::Different { source, .. }
+                | Finding::Same { source, .. }
+                | Finding::Nameless(source) => Some(source.key.clone()),
+            };
+            if let Some(job) = report.take(finding, route, run) {
+                report.enqueued += 1;
+                let bytes = job.size.unwrap_or(0);
+                report.enqueued_bytes += bytes;
+                outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
+                progress.enqueued.store(report.enqueued, Relaxed);
+                progress.enqueued_bytes.store(report.enqueued_bytes, Relaxed);
+            }
+            progress.found.store(report.found, Relaxed);
+            progress.up_to_date.store(report.up_to_date, Relaxed);
+            if let (Some(deadline), Some(key)) = (deadline, key_at_source)
+                && Instant::now() >= deadline
+            {
+                let relative = key.strip_prefix(&route.task.source.prefix).unwrap_or_default();
+                report.remaining = Some(range.remaining_after(relative));
+                break;
+            }
+        }
+        outbox.finish().await?;
+        if let (Deletes::Mirror(limit), true) = (route.task.deletes, report.extra > 0) {
+            report.deletes = if report.remaining.is_some() || *range != KeyRange::ALL {
+                DeletePlan::NotWholeKeyspace
+            } else if limit.allows(report.extra, report.held) {
+                self.plan_deletes(route, run, limit, &report).await?
+            } else {
+                DeletePlan::Refused { planned: report.extra, held: report.held, limit: limit.to_string() }
+            };
+        }
+        Ok(report)
+    }
+
+    /// Lists both sides again and enqueues a delete for every key that is still extra, never more than the limit allows.
+    async fn plan_deletes(
+        &self,
+        route: &Arc<Route>,
+        run: &RunId,
+        limit: DeleteLimit,
+        seen: &ScanReport,
+    ) -> Result<DeletePlan> {
+        let mut outbox = self.outbox();
+        let mut planned = 0;
+        let mut scan = Scan::new(Arc::clone(route), &KeyRange::ALL);
+        while let Some(finding) = scan.next().await? {
+            let Finding::Extra(entry) = finding else { continue };
+            let Some(key) = route.source_key(&entry.key) else {
+                continue;
+            };
+            planned += 1;
+            if !limit.allows(planned, seen.held) {
+                let message = format!(
+                    "more objects turned extra while deletes were planned: {planned} are over {limit}"
+                );
+                return Err(Error::new(ErrorKind::Other, message));
+            }
+            let job = Job { action: Action::Delete, ..job(route, run, key) };
+            outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
+        }
+        outbox.finish().await?;
+        Ok(DeletePlan::Enqueued(planned))
+    }
+
+    fn outbox(&self) -> Outbox {
+        Outbox::new(Arc::clone(&self.jobs), Arc::clone(&self.clock), self.backoff)
+    }
+}
+
+impl fmt::Debug for Finder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finder")
+            .field("routes", &self.routes)
+            .field("jobs", &self.jobs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ScanReport {
+    /// Counts a finding; the job that settles it, if it needs one.
+    fn take(&mut self, finding: Finding, route: &Route, run: &RunId) -> Option<Job> {
+        match finding {
+            Finding::Missing(source) => {
+                self.found_one(&source);
+                self.missing += 1;
+                Some(copy_job(route, run, source, Some(SeenAtDestination::Absent)))
+            }
+            Finding::Different { source, destination, .. } => {
+                self.found_one(&source);
+                self.held += 1;
+                self.different += 1;
+                Some(copy_job(route, run, source, destination.etag.map(SeenAtDestination::Etag)))
+            }
+            Finding::Same { source, evidence } => {
+                self.found_one(&source);
+                self.held += 1;
+                self.up_to_date += 1;
+                self.up_to_date_by_etag += u64::from(evidence == Evidence::Etag);
+                None
+            }
+            Finding::Extra(_) => {
+                self.held += 1;
+                self.extra += 1;
+                None
+            }
+            Finding::Nameless(_) => {
+                self.nameless += 1;
+                None
+            }
+        }
+    }
+
+    fn found_one(&mut self, source: &Entry) {
+        self.found += 1;
+        self.found_bytes += source.size_bytes;
+    }
+}
+
+fn job(route: &Route, run: &RunId, key: Key) -> Job {
+    Job {
+        task: Some(route.task.name.clone()),
+        run: Some(run.as_str().to_owned()),
+        origin: Some(Origin::Scan),
+        ..Job::for_key(key)
+    }
+}
+
+fn copy_job(route: &Route, run: &RunId, source: Entry, destination: Option<SeenAtDestination>) -> Job {
+    Job {
+        size: Some(source.size_bytes),
+        etag: source.etag,
+        last_modified: source.last_modified,
+        destination,
+        ..job(route, run, source.key)
+    }
+}

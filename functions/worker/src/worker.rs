@@ -1,0 +1,157 @@
+//! A batch of messages in, the ones to be delivered again out.
+//!
+//! Owns: the settlement of each message on its own. Invariants: a message that can never succeed fails alone, ends with the dead
+//! letters with its reason, and never takes its batch or the process with it, not even by a panic; every job leaves one
+//! receipt for each delivery, and exactly one of them is final.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use ferry_transfer::agree::agree;
+use ferry_transfer::copy::Copier;
+use ferry_transfer::job::{Job, Message};
+use ferry_transfer::queue::OutgoingMessage;
+use ferry_transfer::receipt::{Failed, Outcome, Receipt, ReceiptSink};
+use ferry_transfer::{Clock, Error, ErrorKind, Routes, SharedQueue};
+use futures::FutureExt;
+use futures::future::join_all;
+
+/// The attribute of a dead letter that says why it is one.
+pub const DEAD_LETTER_REASON: &str = "ferry-reason";
+
+/// Settles jobs.
+pub struct Worker {
+    /// Where tasks are found.
+    pub routes: Arc<dyn Routes>,
+    /// Moves the bytes, within bounds shared by all batches of the process.
+    pub copier: Arc<Copier>,
+    /// Takes the receipts.
+    pub receipts: Arc<dyn ReceiptSink>,
+    /// Takes what can never succeed, with the reason. Without it such messages are given back until the queue's own
+    /// redrive rule takes them, without a reason.
+    pub dead_letters: Option<SharedQueue>,
+    /// Deliveries after which nobody tries again; the queue's `maxReceiveCount`.
+    pub max_receive_count: u32,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What becomes of a message.
+enum Settled {
+    Done,
+    /// To be delivered again.
+    GiveBack,
+}
+
+impl Worker {
+    /// Handles one batch. The answer names the messages to be delivered again; an error fails the whole batch, and only a record
+    /// without a message id is one, since no answer could name it.
+    pub async fn handle(&self, event: SqsEvent) -> Result<SqsBatchResponse, Error> {
+        if event.records.iter().any(|record| record.message_id.as_deref().unwrap_or_default().is_empty()) {
+            return Err(Error::new(ErrorKind::InvalidInput, "a record of the batch has no message id"));
+        }
+        let settled = join_all(event.records.into_iter().map(|record| async move {
+            let id = record.message_id.clone().unwrap_or_default();
+            let settled =
+                AssertUnwindSafe(self.settle(record)).catch_unwind().await.unwrap_or_else(|_panic| {
+                    tracing::error!(message_id = id, "a job panicked; its message will be delivered again");
+                    Settled::GiveBack
+                });
+            (id, settled)
+        }))
+        .await;
+        let mut response = SqsBatchResponse::default();
+        for (id, settled) in settled {
+            if matches!(settled, Settled::GiveBack) {
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier = id;
+                response.batch_item_failures.push(failure);
+            }
+        }
+        Ok(response)
+    }
+
+    async fn settle(&self, record: SqsMessage) -> Settled {
+        let attempt = record
+            .attributes
+            .get("ApproximateReceiveCount")
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(1);
+        let body = record.body.unwrap_or_default();
+        let job = match Message::parse(&body) {
+            Ok(Message::Object(job)) => job,
+            Ok(Message::Scan(_)) => {
+                return self.bury(body, "a scan message came to a worker; scans belong to the finder").await;
+            }
+            Err(error) => {
+                let reason = ferry_transfer::chain(&error);
+                tracing::error!(message_id = record.message_id, reason, "a message can never succeed");
+                return self.bury(body, &reason).await;
+            }
+        };
+        let result = match self.routes.route(job.task.as_deref()).await {
+            Ok(route) => agree(&self.copier, &route, &job).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(outcome) => {
+                self.record(job, attempt, outcome);
+                Settled::Done
+            }
+            Err(error) => {
+                let last = error.is_permanent() || attempt >= self.max_receive_count;
+                let reason = error.chain();
+                if last {
+                    tracing::error!(key = ?job.key, attempt, error = reason, "a job failed for good");
+                } else {
+                    tracing::warn!(key = ?job.key, attempt, error = reason, "a job failed and will be tried again");
+                }
+                self.record(job, attempt, Outcome::Failed(Failed::new(&error, last)));
+                if last { self.bury(body, &reason).await } else { Settled::GiveBack }
+            }
+        }
+    }
+
+    /// Moves a message to the dead letters with its reason. While that does not work, the message is given back: it must not be
+    /// lost.
+    async fn bury(&self, body: String, reason: &str) -> Settled {
+        let Some(dead_letters) = &self.dead_letters else { return Settled::GiveBack };
+        // SQS allows 1 MiB for body and attributes together; a reason needs no more than this.
+        let reason: String = reason.chars().take(1000).collect();
+        let letter = OutgoingMessage {
+            attributes: vec![(DEAD_LETTER_REASON.to_owned(), reason)],
+            ..OutgoingMessage::new(body)
+        };
+        let sent =
+            dead_letters.send_batch(vec![letter]).await.and_then(|results| results.into_iter().collect());
+        match sent {
+            Ok(()) => Settled::Done,
+            Err(error) => {
+                tracing::warn!(error = %error.chain(), "the dead-letter queue did not take a message");
+                Settled::GiveBack
+            }
+        }
+    }
+
+    fn record(&self, job: Job, attempt: u32, outcome: Outcome) {
+        self.receipts.record(&Receipt {
+            key: job.key,
+            task: job.task,
+            run: job.run,
+            at: self.clock.now(),
+            attempt,
+            outcome,
+        });
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("routes", &self.routes)
+            .field("copier", &self.copier)
+            .finish_non_exhaustive()
+    }
+}

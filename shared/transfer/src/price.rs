@@ -1,0 +1,127 @@
+//! What requests and bytes cost.
+//!
+//! Owns: the price table, kept as data, and the arithmetic. Does not own: counting the requests ([`crate::plan`] foresees them,
+//! [`crate::store::metered`] counts them). Prices are list prices: an estimate, never a bill.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::metered::RequestKind;
+
+/// List prices of providers and of the queue.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceTable {
+    queue: QueuePrices,
+    providers: BTreeMap<String, ProviderPrices>,
+}
+
+/// A queue's prices.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QueuePrices {
+    /// US dollars per million requests.
+    requests: f64,
+    /// Messages of one batch request.
+    messages_per_request: f64,
+}
+
+/// One provider's prices: US dollars per million requests, and per GiB read over the internet.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderPrices {
+    put: f64,
+    list: f64,
+    get: f64,
+    delete: f64,
+    read_gib: f64,
+}
+
+/// A sum of money by what it is for, in US dollars.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Requests.
+    pub requests_usd: f64,
+    /// Bytes that leave the store over the internet.
+    pub egress_usd: f64,
+}
+
+impl PriceTable {
+    /// The table that comes with Ferry.
+    pub fn bundled() -> Result<Self, serde_saphyr::Error> {
+        Self::parse(include_str!("../prices.yaml"))
+    }
+
+    /// A table of the same form.
+    pub fn parse(yaml: &str) -> Result<Self, serde_saphyr::Error> {
+        serde_saphyr::from_str(yaml)
+    }
+
+    /// A provider's prices; `None` where nobody wrote them down.
+    pub fn provider(&self, provider: &str) -> Option<&ProviderPrices> {
+        self.providers.get(provider)
+    }
+
+    /// What it costs to send, receive and delete so many messages, in batches.
+    pub fn queue_usd(&self, messages: u64) -> f64 {
+        let calls_per_message = 3.0 / self.queue.messages_per_request;
+        millions(messages) * calls_per_message * self.queue.requests
+    }
+}
+
+impl ProviderPrices {
+    /// What these requests and bytes cost.
+    pub fn cost(&self, requests: &BTreeMap<RequestKind, u64>, read_bytes: u64) -> Cost {
+        let requests_usd =
+            requests.iter().map(|(kind, count)| millions(*count) * self.per_million(*kind)).sum();
+        #[expect(clippy::cast_precision_loss, reason = "an estimate in dollars")]
+        let read_gib = read_bytes as f64 / f64::from(1 << 30);
+        Cost { requests_usd, egress_usd: read_gib * self.read_gib }
+    }
+
+    /// Providers bill parts and the beginning and end of an upload like a PUT, and aborting one not at all.
+    fn per_million(&self, kind: RequestKind) -> f64 {
+        match kind {
+            RequestKind::List => self.list,
+            RequestKind::Head | RequestKind::Get | RequestKind::GetTags => self.get,
+            RequestKind::Put
+            | RequestKind::CreateUpload
+            | RequestKind::UploadPart
+            | RequestKind::CompleteUpload => self.put,
+            RequestKind::AbortUpload => 0.0,
+            RequestKind::Delete => self.delete,
+        }
+    }
+}
+
+fn millions(count: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate in dollars")]
+    let count = count as f64;
+    count / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_small_objects_cost_what_the_design_promises() {
+        let table = PriceTable::bundled().expect("the bundled table parses");
+        let aws = table.provider("aws").expect("aws");
+        let source = BTreeMap::from([(RequestKind::List, 1000), (RequestKind::Get, 1_000_000)]);
+        let destination = BTreeMap::from([(RequestKind::List, 1000), (RequestKind::Put, 1_000_000)]);
+        let total = aws.cost(&source, 0).requests_usd
+            + aws.cost(&destination, 0).requests_usd
+            + table.queue_usd(1_000_000);
+        assert!((total - 5.53).abs() < 0.005, "{total}");
+    }
+
+    #[test]
+    fn a_wrong_field_of_a_table_is_named() {
+        let error =
+            PriceTable::parse("queue: {requests: 1, messages_per_request: 10}\nproviders:\n  x: {putt: 1}\n")
+                .expect_err("putt");
+        assert!(error.to_string().contains("putt"), "{error}");
+    }
+}
