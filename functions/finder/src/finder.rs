@@ -215,7 +215,7 @@ impl ScanReport {
                 self.different += 1;
                 Some(copy_job(route, run, source, destination.etag.map(SeenAtDestination::Etag)))
             }
-            Finding::Same { source, evidence } => {
+            Finding::Same { source, evidence, .. } => {
                 self.found_one(&source);
                 self.held += 1;
                 self.up_to_date += 1;

@@ -1,2 +1,34 @@
-//! x
-fn main() {}
+//! The finder on Lambda: configuration in, handler out.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use ferry_cloud::lambda::{self, Environment};
+use ferry_finder::{Finder, FinderEvent};
+use ferry_transfer::SystemClock;
+use ferry_transfer::retry::Backoff;
+use lambda_runtime::{LambdaEvent, run, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let finder = finder().await.map_err(|error| format!("{error:#}"))?;
+    run(service_fn(|event: LambdaEvent<FinderEvent>| async {
+        let LambdaEvent { payload, context } = event;
+        let deadline = lambda::instant_of(context.deadline, &SystemClock);
+        finder.handle(payload, Some(deadline)).await.map_err(|error| error.chain())
+    }))
+    .await
+}
+
+async fn finder() -> Result<Finder> {
+    let environment = Environment::read()?;
+    let jobs = environment.jobs().await?;
+    Ok(Finder {
+        routes: environment.routes().await.context("the task's stores cannot be reached")?,
+        scans: environment.scans().await?.unwrap_or_else(|| Arc::clone(&jobs)),
+        jobs,
+        clock: Arc::new(SystemClock),
+        backoff: Backoff::default(),
+    })
+}

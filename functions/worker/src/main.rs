@@ -1,2 +1,35 @@
-//! x
-fn main() {}
+//! The worker on Lambda: configuration in, handler out.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use aws_lambda_events::sqs::SqsEvent;
+use ferry_cloud::lambda;
+use ferry_transfer::copy::{Copier, CopySettings};
+use ferry_transfer::receipt::NoReceipts;
+use ferry_transfer::{Clock, SystemClock};
+use ferry_worker::Worker;
+use lambda_runtime::{LambdaEvent, run, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let worker = worker().await.map_err(|error| format!("{error:#}"))?;
+    run(service_fn(|event: LambdaEvent<SqsEvent>| async {
+        worker.handle(event.payload).await.map_err(|error| error.chain())
+    }))
+    .await
+}
+
+async fn worker() -> Result<Worker> {
+    let environment = lambda::Environment::read()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ok(Worker {
+        routes: environment.routes().await.context("the task's stores cannot be reached")?,
+        copier: Arc::new(Copier::new(CopySettings::default(), Arc::clone(&clock))),
+        receipts: Arc::new(NoReceipts),
+        dead_letters: environment.dead_letters().await?,
+        max_receive_count: environment.max_receive_count(),
+        clock,
+    })
+}

@@ -1,1 +1,17 @@
-//! x
+//! The AWS side of the engine: S3-compatible stores, SQS, credentials and provider profiles.
+//!
+//! Everything that knows an AWS SDK type lives here, behind [`ferry_transfer::ObjectStore`] and [`ferry_transfer::Queue`].
+//! [`connect`] turns one entry of `stores:` in `ferry.yaml` into an [`S3Account`], which hands out buckets.
+
+pub mod credentials;
+mod http_client;
+pub mod lambda;
+pub mod profile;
+pub mod s3;
+pub mod sqs;
+pub mod store_config;
+
+pub use credentials::{CredentialRef, Credentials};
+pub use profile::Profile;
+pub use s3::{S3Account, S3Bucket};
+pub use store_config::{StoreConfig, connect, connect_with};

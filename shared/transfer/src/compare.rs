@@ -61,6 +61,19 @@ pub enum Reason {
     Always,
 }
 
+impl Reason {
+    /// The word reports use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Etag => "ETag",
+            Self::Newer => "newer at the source",
+            Self::Unproven => "unproven",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// The ETag rules of the two sides, as far as known at the moment of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownETags {

@@ -34,6 +34,8 @@ pub enum Finding {
     Same {
         /// At the source.
         source: Entry,
+        /// At the destination.
+        destination: Entry,
         /// How that is known.
         evidence: Evidence,
     },
@@ -85,7 +87,7 @@ impl Scan {
             }
             Pair::DestinationOnly(destination) => Finding::Extra(destination),
             Pair::Both { source, destination } => match self.judge(&source, &destination).await? {
-                Verdict::Same(evidence) => Finding::Same { source, evidence },
+                Verdict::Same(evidence) => Finding::Same { source, destination, evidence },
                 Verdict::Different(reason) => Finding::Different { source, destination, reason },
             },
         }))

@@ -1,0 +1,479 @@
+//! The command line, as typed.
+//!
+//! Owns: flags, their help and their conflicts. Does not own: anything with a side effect; [`crate::ends`] makes arguments
+//! runnable. Invariant: flags are named like the fields of a task.
+
+#![expect(clippy::doc_markdown, reason = "doc comments of flags are their help texts, printed as they are")]
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use ferry_cloud::profile::Addressing;
+use ferry_cloud::{CredentialRef, StoreConfig};
+use ferry_transfer::CompareMode;
+use ferry_transfer::task::{DeleteLimit, Location};
+
+/// Moves objects between S3-compatible stores and proves that it did.
+#[derive(Debug, Parser)]
+#[command(name = "ferry", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const EXIT_CODES: &str = "\
+Locations are NAME://BUCKET/PREFIX, NAME being a store of ferry.yaml; s3:// is Amazon S3 with the ambient credentials.
+Credentials are references, never values: env:PREFIX, file:PATH, ssm:NAME, command:CMD, profile:NAME, anonymous.
+
+Exit codes: 0 done and in agreement, 1 some objects failed (listed), 2 usage or configuration,
+3 differences found (verify, plan --exit-code), 4 refused for safety.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the destination agree with the source
+    Sync(Box<SyncArgs>),
+    /// Say what a sync would do and cost, and do nothing
+    Plan(Box<PlanArgs>),
+    /// Compare both sides and list every difference
+    Verify(Box<VerifyArgs>),
+    /// Show all of it at work on this machine: no account, no network, nothing left behind
+    Demo(DemoArgs),
+    /// List buckets or keys
+    Ls(Box<LsArgs>),
+    /// Make a link that reads or writes one object without credentials
+    Presign(Box<PresignArgs>),
+}
+
+/// What to print.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct OutputArgs {
+    /// Print results as JSON on stdout
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+    /// No progress on stderr
+    #[arg(long, short, global = true, help_heading = "Output")]
+    pub quiet: bool,
+    /// Log what happens on stderr; twice for more (FERRY_LOG takes a filter of the tracing crate)
+    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+}
+
+/// The two ends, and how they are compared.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PairArgs {
+    /// Where objects come from: NAME://BUCKET/PREFIX
+    #[arg(value_name = "SOURCE")]
+    pub source: Location,
+    /// Where they go: NAME://BUCKET/PREFIX
+    #[arg(value_name = "DESTINATION")]
+    pub destination: Location,
+    /// How to tell whether an object is the same on both sides
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub compare: Option<Compare>,
+    /// The file that describes stores
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The source's store
+    #[command(flatten)]
+    pub source_store: SourceStoreArgs,
+    /// The destination's store
+    #[command(flatten)]
+    pub dest_store: DestStoreArgs,
+}
+
+/// The file that describes stores.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ConfigArgs {
+    /// The file that describes stores
+    #[arg(long, env = "FERRY_CONFIG", value_name = "FILE", help_heading = "Stores")]
+    pub config: Option<PathBuf>,
+}
+
+/// One-off description of the source's store; each flag overrides the same field of ferry.yaml.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct SourceStoreArgs {
+    /// The source's endpoint: https://HOST[:PORT]
+    #[arg(long, value_name = "URL", help_heading = "Source store")]
+    pub source_endpoint: Option<String>,
+    /// The source's signing region
+    #[arg(long, value_name = "REGION", help_heading = "Source store")]
+    pub source_region: Option<String>,
+    /// The source's make: aws, aliyun-oss, ceph, minio …
+    #[arg(long, value_name = "PROVIDER", help_heading = "Source store")]
+    pub source_provider: Option<String>,
+    /// A profile of the AWS configuration files for the source
+    #[arg(long, value_name = "NAME", conflicts_with = "source_credentials", help_heading = "Source store")]
+    pub source_profile: Option<String>,
+    /// Where the source's credentials come from
+    #[arg(long, value_name = "REF", help_heading = "Source store")]
+    pub source_credentials: Option<CredentialRef>,
+    /// Where the source's bucket name goes
+    #[arg(long, value_enum, value_name = "STYLE", help_heading = "Source store")]
+    pub source_addressing: Option<AddressingStyle>,
+}
+
+/// One-off description of the destination's store; each flag overrides the same field of ferry.yaml.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct DestStoreArgs {
+    /// The destination's endpoint: https://HOST[:PORT]
+    #[arg(long, value_name = "URL", help_heading = "Destination store")]
+    pub dest_endpoint: Option<String>,
+    /// The destination's signing region
+    #[arg(long, value_name = "REGION", help_heading = "Destination store")]
+    pub dest_region: Option<String>,
+    /// The destination's make: aws, aliyun-oss, ceph, minio …
+    #[arg(long, value_name = "PROVIDER", help_heading = "Destination store")]
+    pub dest_provider: Option<String>,
+    /// A profile of the AWS configuration files for the destination
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "dest_credentials",
+        help_heading = "Destination store"
+    )]
+    pub dest_profile: Option<String>,
+    /// Where the destination's credentials come from
+    #[arg(long, value_name = "REF", help_heading = "Destination store")]
+    pub dest_credentials: Option<CredentialRef>,
+    /// Where the destination's bucket name goes
+    #[arg(long, value_enum, value_name = "STYLE", help_heading = "Destination store")]
+    pub dest_addressing: Option<AddressingStyle>,
+}
+
+/// One-off description of a single store.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct StoreArgs {
+    /// The endpoint: https://HOST[:PORT]
+    #[arg(long, value_name = "URL", help_heading = "Stores")]
+    pub endpoint: Option<String>,
+    /// The signing region
+    #[arg(long, value_name = "REGION", help_heading = "Stores")]
+    pub region: Option<String>,
+    /// The make: aws, aliyun-oss, ceph, minio …
+    #[arg(long, value_name = "PROVIDER", help_heading = "Stores")]
+    pub provider: Option<String>,
+    /// A profile of the AWS configuration files
+    #[arg(long, value_name = "NAME", conflicts_with = "credentials", help_heading = "Stores")]
+    pub profile: Option<String>,
+    /// Where the credentials come from
+    #[arg(long, value_name = "REF", help_heading = "Stores")]
+    pub credentials: Option<CredentialRef>,
+    /// Where the bucket name goes
+    #[arg(long, value_enum, value_name = "STYLE", help_heading = "Stores")]
+    pub addressing: Option<AddressingStyle>,
+}
+
+impl From<SourceStoreArgs> for StoreArgs {
+    fn from(args: SourceStoreArgs) -> Self {
+        Self {
+            endpoint: args.source_endpoint,
+            region: args.source_region,
+            provider: args.source_provider,
+            profile: args.source_profile,
+            credentials: args.source_credentials,
+            addressing: args.source_addressing,
+        }
+    }
+}
+
+impl From<DestStoreArgs> for StoreArgs {
+    fn from(args: DestStoreArgs) -> Self {
+        Self {
+            endpoint: args.dest_endpoint,
+            region: args.dest_region,
+            provider: args.dest_provider,
+            profile: args.dest_profile,
+            credentials: args.dest_credentials,
+            addressing: args.dest_addressing,
+        }
+    }
+}
+
+impl StoreArgs {
+    /// Whether no flag was given.
+    pub fn is_empty(&self) -> bool {
+        self.endpoint.is_none()
+            && self.region.is_none()
+            && self.provider.is_none()
+            && self.profile.is_none()
+            && self.credentials.is_none()
+            && self.addressing.is_none()
+    }
+
+    /// The flags laid over a description.
+    pub fn over(self, mut config: StoreConfig) -> StoreConfig {
+        config.endpoint = self.endpoint.or(config.endpoint);
+        config.region = self.region.or(config.region);
+        config.provider = self.provider.or(config.provider);
+        config.addressing = self.addressing.map(Addressing::from).or(config.addressing);
+        let profile = self.profile.map(CredentialRef::Profile);
+        if let Some(credentials) = self.credentials.or(profile) {
+            config.credentials = credentials;
+        }
+        config
+    }
+}
+
+/// Where a bucket's name goes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum AddressingStyle {
+    /// https://endpoint/bucket/key
+    Path,
+    /// https://bucket.endpoint/key
+    Virtual,
+    /// https://endpoint/key: the host is the bucket
+    BucketHost,
+}
+
+impl From<AddressingStyle> for Addressing {
+    fn from(style: AddressingStyle) -> Self {
+        match style {
+            AddressingStyle::Path => Self::Path,
+            AddressingStyle::Virtual => Self::Virtual,
+            AddressingStyle::BucketHost => Self::BucketHost,
+        }
+    }
+}
+
+/// How to tell whether an object is the same on both sides.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Compare {
+    /// by ETag where the two stores' tags can be compared, else by size and "source newer" (the default)
+    Auto,
+    /// by size alone
+    Size,
+    /// by size and ETag; what cannot be compared counts as different
+    Etag,
+    /// by size and "source newer"
+    Mtime,
+    /// everything counts as different
+    Always,
+}
+
+impl From<Compare> for CompareMode {
+    fn from(compare: Compare) -> Self {
+        match compare {
+            Compare::Auto => Self::Auto,
+            Compare::Size => Self::Size,
+            Compare::Etag => Self::Etag,
+            Compare::Mtime => Self::Mtime,
+            Compare::Always => Self::Always,
+        }
+    }
+}
+
+/// How objects are copied.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CopyArgs {
+    /// Objects and parts on their way at once
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Copying")]
+    pub concurrency: u16,
+    /// Objects of at least this size go in parts
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Copying")]
+    pub multipart_threshold: Size,
+    /// Size of a part, unless the object's own boundaries are known
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Copying")]
+    pub part_size: Size,
+    /// Storage class to write; default: the source's own
+    #[arg(long, value_name = "CLASS", help_heading = "Copying")]
+    pub storage_class: Option<String>,
+    /// What to do with attributes the destination cannot hold
+    #[arg(long, value_enum, value_name = "RULE", default_value = "fail", help_heading = "Copying")]
+    pub unsupported: Unsupported,
+}
+
+/// What to do with attributes the destination cannot hold.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Unsupported {
+    /// fail the object
+    Fail,
+    /// copy it without them
+    Drop,
+}
+
+/// `ferry sync`.
+#[derive(Debug, ClapArgs)]
+pub struct SyncArgs {
+    /// The two ends.
+    #[command(flatten)]
+    pub pair: PairArgs,
+    /// How to copy.
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// Delete what is at the destination only, each object once it is proven gone at the source
+    #[arg(long, help_heading = "Deleting")]
+    pub delete: bool,
+    /// Refuse to delete anything when the plan exceeds this many objects (100) or this share of the destination (10%)
+    #[arg(long, value_name = "N|P%", requires = "delete", default_value = "50%", help_heading = "Deleting")]
+    pub max_delete: DeleteLimit,
+    /// Write one line of JSON for each job's outcome to this file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub receipts: Option<PathBuf>,
+}
+
+/// `ferry plan`.
+#[derive(Debug, ClapArgs)]
+pub struct PlanArgs {
+    /// The two ends.
+    #[command(flatten)]
+    pub pair: PairArgs,
+    /// How it would be copied.
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// A price table to use instead of the bundled list prices
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Exit with 3 when there is anything to do
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// `ferry verify`.
+#[derive(Debug, ClapArgs)]
+pub struct VerifyArgs {
+    /// The two ends.
+    #[command(flatten)]
+    pub pair: PairArgs,
+    /// Read objects on both sides and compare bytes and attributes
+    #[arg(long, value_enum, value_name = "WHICH", default_value = "none")]
+    pub read: ReadWhich,
+    /// Objects that are at the destination only are no difference
+    #[arg(long)]
+    pub ignore_extra: bool,
+}
+
+/// Which objects a verification reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReadWhich {
+    /// none: listings only
+    None,
+    /// those whose ETags prove nothing
+    Unproven,
+    /// every object
+    All,
+}
+
+/// `ferry demo`.
+#[derive(Debug, ClapArgs)]
+pub struct DemoArgs {
+    /// Small objects to fill the source with
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub objects: u32,
+}
+
+/// `ferry ls`.
+#[derive(Debug, ClapArgs)]
+pub struct LsArgs {
+    /// NAME:// for buckets, NAME://BUCKET/PREFIX for keys
+    #[arg(value_name = "LOCATION")]
+    pub location: String,
+    /// Every key under the prefix, not rolled up at the next slash
+    #[arg(long, short)]
+    pub recursive: bool,
+    /// The file that describes stores
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The store
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `ferry presign`.
+#[derive(Debug, ClapArgs)]
+pub struct PresignArgs {
+    /// NAME://BUCKET/KEY
+    #[arg(value_name = "LOCATION")]
+    pub location: Location,
+    /// What the link allows
+    #[arg(long, value_enum, default_value = "get")]
+    pub method: PresignMethod,
+    /// How long it is valid, in seconds; 7 days at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub expires_secs: u64,
+    /// The file that describes stores
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The store
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// What a link allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PresignMethod {
+    /// reading the object
+    Get,
+    /// writing the object
+    Put,
+}
+
+/// A size in bytes, typed as `64MiB`, `1GiB`, `500kB` or plain bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// In bytes.
+    pub bytes: u64,
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const UNITS: [(&str, u64); 11] = [
+            ("KiB", 1 << 10),
+            ("MiB", 1 << 20),
+            ("GiB", 1 << 30),
+            ("TiB", 1 << 40),
+            ("kB", 1_000),
+            ("KB", 1_000),
+            ("MB", 1_000_000),
+            ("GB", 1_000_000_000),
+            ("TB", 1_000_000_000_000),
+            ("B", 1),
+            ("", 1),
+        ];
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+        let unit = text[digits.len()..].trim();
+        let bad = || {
+            format!("{text:?} is no size: write bytes, or a number with KiB, MiB, GiB, TiB, kB, MB, GB or TB")
+        };
+        let (_, factor) = UNITS.iter().find(|(word, _)| *word == unit).ok_or_else(bad)?;
+        let number: u64 = digits.parse().map_err(|_| bad())?;
+        let bytes = number.checked_mul(*factor).filter(|bytes| *bytes > 0).ok_or_else(bad)?;
+        Ok(Self { bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_typed_with_units() {
+        assert_eq!("32MiB".parse(), Ok(Size { bytes: 32 << 20 }));
+        assert_eq!("5 MB".parse(), Ok(Size { bytes: 5_000_000 }));
+        assert_eq!("7".parse(), Ok(Size { bytes: 7 }));
+        for bad in ["", "MiB", "1.5GiB", "0", "3 parsecs", "-1"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_pasted_as_a_reference_is_not_repeated() {
+        let error = Args::try_parse_from(["ferry", "ls", "s3://", "--credentials", "wJalrXUtnFEMIfake"])
+            .expect_err("not a reference");
+        assert!(error.to_string().contains("env:PREFIX"), "{error}");
+    }
+}

@@ -1,0 +1,8 @@
+//! One file for each command: what it does with its arguments, and how it ends.
+
+pub mod demo;
+pub mod ls;
+pub mod plan;
+pub mod presign;
+pub mod sync;
+pub mod verify;

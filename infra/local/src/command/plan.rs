@@ -1,0 +1,146 @@
+//! `ferry plan`: what a sync would do and cost.
+
+use anyhow::{Context as _, Result};
+use ferry_transfer::KeyRange;
+use ferry_transfer::plan::Plan;
+use ferry_transfer::price::{Cost, PriceTable};
+use ferry_transfer::scan::Scan;
+use ferry_transfer::store::metered::MeterReading;
+use ferry_transfer::task::Deletes;
+use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
+
+use crate::args::{OutputArgs, PlanArgs};
+use crate::command::sync::settings;
+use crate::ends::{Ends, Rules};
+use crate::exit::{Exit, UsageError, print};
+use crate::report::kinds;
+
+/// A plan and its price.
+#[derive(Debug, Serialize)]
+struct PricedPlan {
+    source: String,
+    destination: String,
+    #[serde(flatten)]
+    plan: Plan,
+    source_list_requests: MeterReading,
+    destination_list_requests: MeterReading,
+    /// `None` where nobody wrote the provider's prices down.
+    source_cost: Option<Cost>,
+    destination_cost: Option<Cost>,
+    source_provider: String,
+    destination_provider: String,
+    /// What the queue of the cloud deployment would add; on one machine it is free.
+    queue_usd: f64,
+}
+
+/// Scans both sides and changes nothing.
+pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
+    let prices = match &args.prices {
+        None => PriceTable::bundled().context("the bundled price table is damaged")?,
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| UsageError(format!("{} cannot be read: {error}", file.display())))?;
+            PriceTable::parse(&text).map_err(|error| UsageError(format!("{}: {error}", file.display())))?
+        }
+    };
+    let settings = settings(&args.copy);
+    let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, Deletes::Keep)).await?;
+    let mut plan = Plan::default();
+    let mut scan = Scan::new(std::sync::Arc::clone(&ends.route), &KeyRange::ALL);
+    while let Some(finding) = scan.next().await? {
+        plan.add(&finding, &settings, ends.route.destination.capabilities());
+    }
+    let (source_listed, destination_listed) = (ends.source_meter.read(), ends.destination_meter.read());
+    let source_cost = prices.provider(&ends.source_provider).map(|provider| {
+        sum(provider.cost(&plan.source_requests, plan.copy_bytes), provider.cost(&source_listed.requests, 0))
+    });
+    let destination_cost = prices.provider(&ends.destination_provider).map(|provider| {
+        sum(provider.cost(&plan.destination_requests, 0), provider.cost(&destination_listed.requests, 0))
+    });
+    let exit = if args.exit_code && plan.has_differences() { Exit::Different } else { Exit::Done };
+    let task = &ends.route.task;
+    let priced = PricedPlan {
+        source: task.source.to_string(),
+        destination: task.destination.to_string(),
+        queue_usd: prices.queue_usd(plan.copies()),
+        plan,
+        source_list_requests: source_listed,
+        destination_list_requests: destination_listed,
+        source_cost,
+        destination_cost,
+        source_provider: ends.source_provider,
+        destination_provider: ends.destination_provider,
+    };
+    if output.json {
+        print(&serde_json::to_string(&priced)?);
+    } else {
+        print(text(&priced).trim_end());
+    }
+    Ok(exit)
+}
+
+fn sum(a: Cost, b: Cost) -> Cost {
+    Cost { requests_usd: a.requests_usd + b.requests_usd, egress_usd: a.egress_usd + b.egress_usd }
+}
+
+fn text(priced: &PricedPlan) -> String {
+    let plan = &priced.plan;
+    let mut text = format!("{} → {}\n", priced.source, priced.destination);
+    let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<11}{value}\n"));
+    row("found", format!("{} objects, {}", HumanCount(plan.found), HumanBytes(plan.found_bytes)));
+    row(
+        "to copy",
+        format!(
+            "{} objects, {} ({} missing, {} different)",
+            HumanCount(plan.copies()),
+            HumanBytes(plan.copy_bytes),
+            HumanCount(plan.missing),
+            HumanCount(plan.different)
+        ),
+    );
+    if plan.archived > 0 {
+        row("archived", format!("{} of them, to be skipped", HumanCount(plan.archived)));
+    }
+    if plan.too_large > 0 {
+        row("too large", format!("{} of them, for the destination", HumanCount(plan.too_large)));
+    }
+    row("up to date", HumanCount(plan.up_to_date).to_string());
+    row("extra", format!("{} at the destination only", HumanCount(plan.extra)));
+    let requests = |requests| kinds(&MeterReading { requests, ..MeterReading::default() });
+    row(
+        "requests",
+        format!(
+            "source {}; destination {}",
+            requests(plan.source_requests.clone()),
+            requests(plan.destination_requests.clone())
+        ),
+    );
+    row(
+        "cost",
+        format!(
+            "source {}; destination {}",
+            cost(priced.source_cost, &priced.source_provider),
+            cost(priced.destination_cost, &priced.destination_provider)
+        ),
+    );
+    row(
+        "",
+        format!(
+            "list prices; a queue in the cloud would add ${:.2}, listing took source {}; destination {}",
+            priced.queue_usd,
+            kinds(&priced.source_list_requests),
+            kinds(&priced.destination_list_requests)
+        ),
+    );
+    text
+}
+
+fn cost(cost: Option<Cost>, provider: &str) -> String {
+    match cost {
+        None => format!("unknown (no prices of provider {provider}; see --prices)"),
+        Some(Cost { requests_usd, egress_usd }) => {
+            format!("${requests_usd:.2} for requests, ${egress_usd:.2} for egress")
+        }
+    }
+}

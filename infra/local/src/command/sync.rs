@@ -1,0 +1,69 @@
+//! `ferry sync`: make the destination agree with the source.
+
+use anyhow::{Context as _, Result};
+use ferry_transfer::copy::CopySettings;
+use ferry_transfer::task::Deletes;
+
+use crate::args::{CopyArgs, OutputArgs, SyncArgs};
+use crate::ends::{Ends, Rules};
+use crate::engine::{Finished, Run};
+use crate::exit::{Exit, print, say};
+use crate::progress::{Show, watch};
+use crate::report::Report;
+
+/// Copies what differs; deletes what is extra where that was asked for.
+pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
+    let deletes = if args.delete { Deletes::Mirror(args.max_delete) } else { Deletes::Keep };
+    let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, deletes)).await?;
+    let receipts = args.receipts.as_deref();
+    let run = Run::new(ends, settings(&args.copy), receipts).with_context(|| {
+        format!("the receipt file {} cannot be written", receipts.unwrap_or("".as_ref()).display())
+    })?;
+    let finished = to_end(&run, output).await;
+    let task = &run.ends.route.task;
+    let report = Report::new(finished, &task.source, &task.destination);
+    let exit = report.exit();
+    if output.json {
+        print(&serde_json::to_string(&report)?);
+    } else {
+        print(report.text().trim_end());
+    }
+    Ok(exit)
+}
+
+/// Copy settings from flags.
+pub fn settings(args: &CopyArgs) -> CopySettings {
+    CopySettings {
+        streams: usize::from(args.concurrency),
+        multipart_threshold_bytes: args.multipart_threshold.bytes,
+        part_bytes: args.part_size.bytes,
+        ..CopySettings::default()
+    }
+}
+
+/// Runs to the end with progress on stderr. The first Ctrl-C lets objects on their way finish, the second does not.
+pub async fn to_end(run: &Run, output: &OutputArgs) -> Finished {
+    let stop = run.stop_token();
+    let interrupts = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            say("stopping: objects on their way are being finished; press Ctrl-C again to leave them");
+            stop.cancel();
+            if tokio::signal::ctrl_c().await.is_ok() {
+                leave();
+            }
+        }
+    });
+    let show = if output.quiet || output.json { Show::Nothing } else { Show::Progress };
+    let finished = tokio::select! {
+        finished = run.to_end() => finished,
+        never = watch(run, show) => match never {},
+    };
+    interrupts.abort();
+    finished
+}
+
+/// Unfinished uploads of parts are invisible; the next run starts those objects anew.
+#[expect(clippy::exit, reason = "the user asked twice")]
+fn leave() {
+    std::process::exit(130);
+}

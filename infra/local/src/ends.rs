@@ -1,0 +1,151 @@
+//! The two ends of a command, connected.
+//!
+//! Owns: laying one-off flags over `ferry.yaml`, connecting, metering and retrying each side, and the checks that spare a user a run
+//! that cannot work. Does not own: what is then done with them.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use ferry_cloud::{S3Account, S3Bucket, connect};
+use ferry_transfer::retry::Backoff;
+use ferry_transfer::store::metered::{Meter, MeteredStore};
+use ferry_transfer::store::retrying::RetryingStore;
+use ferry_transfer::task::{Deletes, Location, StorageClassRule, Task, UnsupportedRule};
+use ferry_transfer::{Route, SharedStore, SystemClock};
+
+use crate::args::{ConfigArgs, CopyArgs, PairArgs, StoreArgs, Unsupported};
+use crate::config::{Config, OneOff};
+use crate::exit::UsageError;
+
+/// Two connected sides and their meters.
+#[derive(Debug)]
+pub struct Ends {
+    /// The task that the arguments make, and both its stores.
+    pub route: Arc<Route>,
+    /// Counts what is asked of the source.
+    pub source_meter: Arc<Meter>,
+    /// Counts what is asked of the destination.
+    pub destination_meter: Arc<Meter>,
+    /// The source's make, for prices.
+    pub source_provider: String,
+    /// The destination's make, for prices.
+    pub destination_provider: String,
+}
+
+/// What the task of a command line says beside its two ends.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// What happens to extra objects.
+    pub deletes: Deletes,
+    /// Which storage class to write.
+    pub storage_class: StorageClassRule,
+    /// What to do with attributes that the destination cannot hold.
+    pub unsupported: UnsupportedRule,
+}
+
+impl Rules {
+    /// From flags.
+    pub fn from_args(copy: &CopyArgs, deletes: Deletes) -> Self {
+        Self {
+            deletes,
+            storage_class: copy
+                .storage_class
+                .clone()
+                .map_or(StorageClassRule::Preserve, StorageClassRule::Fixed),
+            unsupported: match copy.unsupported {
+                Unsupported::Fail => UnsupportedRule::Fail,
+                Unsupported::Drop => UnsupportedRule::Drop,
+            },
+        }
+    }
+}
+
+impl Ends {
+    /// Connects both sides and makes sure that both can be listed.
+    pub async fn connect(args: PairArgs, rules: Rules) -> Result<Self> {
+        let PairArgs { source, destination, compare, config, source_store, dest_store } = args;
+        let config = Config::load(&config)?;
+        let (source_store, dest_store) = (StoreArgs::from(source_store), StoreArgs::from(dest_store));
+        let source_side = Side::connect(&config, &source.store, source_store).await?;
+        let destination_side = Side::connect(&config, &destination.store, dest_store).await?;
+        let task = Task {
+            name: format!("{source} to {destination}"),
+            version: 1,
+            source,
+            destination,
+            compare: compare.map(Into::into).unwrap_or_default(),
+            deletes: rules.deletes,
+            storage_class: rules.storage_class,
+            unsupported: rules.unsupported,
+        };
+        let ends = Self::join(task, &source_side, &destination_side)?;
+        let buckets = [
+            source_side.account.bucket(&ends.route.task.source.bucket),
+            destination_side.account.bucket(&ends.route.task.destination.bucket),
+        ];
+        for bucket in buckets {
+            bucket.preflight().await?;
+        }
+        Ok(ends)
+    }
+
+    /// Joins two sides by a task. Asks nothing of them.
+    pub fn join(task: Task, source: &Side, destination: &Side) -> Result<Self> {
+        refuse_loops(&task, &source.account, &destination.account)?;
+        let (source_meter, destination_meter) = (Arc::new(Meter::default()), Arc::new(Meter::default()));
+        let source_store = wrap(source.account.bucket(&task.source.bucket), &source_meter);
+        let destination_store =
+            wrap(destination.account.bucket(&task.destination.bucket), &destination_meter);
+        Ok(Self {
+            route: Arc::new(Route::new(task, source_store, destination_store)),
+            source_meter,
+            destination_meter,
+            source_provider: source.provider.clone(),
+            destination_provider: destination.provider.clone(),
+        })
+    }
+}
+
+/// Retries over metering over the store, so that every request that goes out is counted.
+fn wrap(bucket: S3Bucket, meter: &Arc<Meter>) -> SharedStore {
+    let metered = Arc::new(MeteredStore::new(Arc::new(bucket), Arc::clone(meter)));
+    Arc::new(RetryingStore::new(metered, Backoff::default(), Arc::new(SystemClock)))
+}
+
+/// One store, connected.
+#[derive(Debug)]
+pub struct Side {
+    /// The store.
+    pub account: S3Account,
+    /// Its make, for prices.
+    pub provider: String,
+}
+
+impl Side {
+    /// A named store, flags laid over `ferry.yaml`.
+    pub async fn connect(config: &Config, name: &str, flags: StoreArgs) -> Result<Self> {
+        let one_off = if flags.is_empty() { OneOff::No } else { OneOff::Described };
+        let store = flags.over(config.store(name, one_off)?);
+        store.validate().map_err(|error| UsageError(format!("store {name}: {}", error.chain())))?;
+        Ok(Self { account: connect(name, &store).await?, provider: store.provider().to_owned() })
+    }
+}
+
+/// The account of a named store, for commands that need only one.
+pub async fn single_account(config: &ConfigArgs, name: &str, flags: StoreArgs) -> Result<S3Account> {
+    Ok(Side::connect(&Config::load(config)?, name, flags).await?.account)
+}
+
+/// A destination inside its own source would list what it has just written, and for ever.
+fn refuse_loops(task: &Task, source: &S3Account, destination: &S3Account) -> Result<(), UsageError> {
+    let Location { bucket: from_bucket, prefix: from, .. } = &task.source;
+    let Location { bucket: to_bucket, prefix: to, .. } = &task.destination;
+    let one_bucket = source.endpoint() == destination.endpoint() && from_bucket == to_bucket;
+    if one_bucket && (from.starts_with(to.as_str()) || to.starts_with(from.as_str())) {
+        return Err(UsageError(format!(
+            "{} and {} overlap: one holds the keys of the other",
+            task.source, task.destination
+        )));
+    }
+    Ok(())
+}

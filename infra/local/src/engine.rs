@@ -1,0 +1,218 @@
+//! Every function of Ferry in one process: the finder fills an in-memory queue, workers empty it.
+//!
+//! Owns: hosting the very handlers that run on Lambda, with the queue's semantics between them, and the end of a run. Does not own:
+//! what the handlers do. Invariants: the queue is bounded, so a fast finder waits for slow workers; a run has ended when the finder
+//! has and the queue is empty; a message that failed comes back after a growing delay, up to the queue's limit.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use ferry_finder::{Finder, ScanProgress, ScanReport};
+use ferry_transfer::copy::{Copier, CopySettings};
+use ferry_transfer::queue::memory::{MemoryQueue, MemoryQueueConfig};
+use ferry_transfer::queue::{Delivery, Queue, QueueDepth};
+use ferry_transfer::receipt::ReceiptSink;
+use ferry_transfer::retry::Backoff;
+use ferry_transfer::store::metered::MeterReading;
+use ferry_transfer::{Clock, Error, KeyRange, Result, RunId, SingleRoute, SystemClock};
+use ferry_worker::Worker;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::ends::Ends;
+use crate::tally::{Counts, Tally};
+
+/// Jobs waiting at most: enough that no worker waits for the finder, and a few megabytes.
+const QUEUE_CAPACITY: usize = 10_000;
+/// Deliveries of one message, as the cloud deployment's queue has it.
+const MAX_RECEIVE_COUNT: u32 = 5;
+/// How often idle workers look whether the run has ended.
+const IDLE_WAIT: Duration = Duration::from_millis(25);
+/// The process is the worker: while it lives, nobody else must get its messages. SQS's longest.
+const VISIBILITY: Duration = Duration::from_hours(12);
+
+/// One run: what moves, and how far it has come.
+#[derive(Debug)]
+pub struct Run {
+    /// Its name.
+    pub id: RunId,
+    /// The two sides.
+    pub ends: Ends,
+    /// What became of its jobs so far.
+    pub tally: Arc<Tally>,
+    /// What was found so far.
+    pub progress: Arc<ScanProgress>,
+    settings: CopySettings,
+    /// Ends the run early: given up, or told to stop.
+    stop: CancellationToken,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its name.
+    pub id: RunId,
+    /// What the finder found; the error of a listing that did not end.
+    pub scan: Result<ScanReport, Error>,
+    /// What became of its jobs.
+    pub counts: Counts,
+    /// Requests to the source.
+    pub source: MeterReading,
+    /// Requests to the destination.
+    pub destination: MeterReading,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// It was told to stop before its end.
+    pub interrupted: bool,
+}
+
+impl Run {
+    /// Prepares a run.
+    pub fn new(ends: Ends, settings: CopySettings, receipt_file: Option<&Path>) -> std::io::Result<Self> {
+        let stop = CancellationToken::new();
+        Ok(Self {
+            id: RunId::new(&SystemClock),
+            ends,
+            tally: Arc::new(Tally::new(receipt_file, stop.clone())?),
+            progress: Arc::default(),
+            settings,
+            stop,
+        })
+    }
+
+    /// Ends the run after the objects on their way: cancel it.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Runs to the end.
+    pub async fn to_end(&self) -> Finished {
+        let started = Instant::now();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let jobs = MemoryQueue::new(MemoryQueueConfig { capacity: Some(QUEUE_CAPACITY), dead_letters: None });
+        let dead_letters = MemoryQueue::new(MemoryQueueConfig::default());
+        let routes = Arc::new(SingleRoute(Arc::clone(&self.ends.route)));
+        let worker = Arc::new(Worker {
+            routes: Arc::clone(&routes) as _,
+            copier: Arc::new(Copier::new(self.settings.clone(), Arc::clone(&clock))),
+            receipts: Arc::clone(&self.tally) as Arc<dyn ReceiptSink>,
+            dead_letters: Some(Arc::clone(&dead_letters) as _),
+            max_receive_count: MAX_RECEIVE_COUNT,
+            clock: Arc::clone(&clock),
+        });
+        let finder = Finder {
+            routes,
+            jobs: Arc::clone(&jobs) as _,
+            scans: Arc::clone(&jobs) as _,
+            clock,
+            backoff: Backoff::default(),
+        };
+
+        let found_all = CancellationToken::new();
+        let mut workers = JoinSet::new();
+        // More hands than streams: some jobs wait for a HEAD, a completion or a retry, which need no stream.
+        for _ in 0..=self.settings.streams * 3 / 2 {
+            let host = Hands {
+                jobs: Arc::clone(&jobs),
+                worker: Arc::clone(&worker),
+                found_all: found_all.clone(),
+                stop: self.stop.clone(),
+            };
+            workers.spawn(host.work());
+        }
+        // The receipts have said why; on one machine nobody redrives a queue that ends with the process.
+        let undertaker = tokio::spawn(async move {
+            while let Ok(letters) = dead_letters.receive(10, Duration::from_hours(1), VISIBILITY).await {
+                let handles: Vec<String> = letters.into_iter().map(|letter| letter.receipt_handle).collect();
+                if !handles.is_empty() && dead_letters.delete_batch(handles).await.is_err() {
+                    break;
+                }
+            }
+        });
+
+        let scan = tokio::select! {
+            scan = finder.scan(&self.ends.route, &self.id, &KeyRange::ALL, None, &self.progress) => scan,
+            () = self.stop.cancelled() => Err(Error::new(
+                ferry_transfer::ErrorKind::Cancelled,
+                "the scan was stopped before it had seen every key",
+            )),
+        };
+        found_all.cancel();
+        while workers.join_next().await.is_some() {}
+        undertaker.abort();
+        if let Err(error) = self.tally.flush() {
+            tracing::error!(%error, "the last receipts could not be written");
+        }
+        Finished {
+            id: self.id.clone(),
+            scan,
+            counts: self.tally.counts(),
+            source: self.ends.source_meter.read(),
+            destination: self.ends.destination_meter.read(),
+            elapsed: started.elapsed(),
+            interrupted: self.stop.is_cancelled(),
+        }
+    }
+}
+
+/// One pair of hands: takes one message at a time, so that a large object holds up nobody else's.
+struct Hands {
+    jobs: Arc<MemoryQueue>,
+    worker: Arc<Worker>,
+    found_all: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Hands {
+    async fn work(self) {
+        while !self.stop.is_cancelled() {
+            let delivery = match self.jobs.receive(1, IDLE_WAIT, VISIBILITY).await {
+                Ok(mut deliveries) => deliveries.pop(),
+                Err(error) => {
+                    tracing::error!(error = %error.chain(), "the queue gave nothing");
+                    return;
+                }
+            };
+            match delivery {
+                Some(delivery) => self.settle(delivery).await,
+                None if self.found_all.is_cancelled() && self.nothing_left().await => return,
+                None => {}
+            }
+        }
+    }
+
+    async fn nothing_left(&self) -> bool {
+        self.jobs.depth().await.is_ok_and(QueueDepth::is_empty)
+    }
+
+    async fn settle(&self, delivery: Delivery) {
+        let handle = delivery.receipt_handle.clone();
+        let attempt = delivery.receive_count;
+        let answer = self.worker.handle(event(delivery)).await;
+        let again = !answer.is_ok_and(|answer| answer.batch_item_failures.is_empty());
+        let settled = if again {
+            // 1 s, 2 s, 4 s … with jitter, so that what failed together does not come back together.
+            let delay = Duration::from_secs(1 << attempt.min(6)).mul_f64(0.25 + 0.25 * SystemClock.draw());
+            self.jobs.change_visibility(&handle, delay).await
+        } else {
+            self.jobs.delete_batch(vec![handle]).await.and_then(|results| results.into_iter().collect())
+        };
+        if let Err(error) = settled {
+            tracing::error!(error = %error.chain(), "the queue lost track of a message");
+        }
+    }
+}
+
+/// The delivery as Lambda would hand it to the worker.
+fn event(delivery: Delivery) -> SqsEvent {
+    let mut record = SqsMessage::default();
+    record.message_id = Some(delivery.message_id);
+    record.receipt_handle = Some(delivery.receipt_handle);
+    record.body = Some(delivery.body);
+    record.attributes.insert("ApproximateReceiveCount".to_owned(), delivery.receive_count.to_string());
+    let mut event = SqsEvent::default();
+    event.records.push(record);
+    event
+}

@@ -1,0 +1,221 @@
+//! What became of a run's jobs, counted as receipts come in.
+//!
+//! Owns: the counts, a bounded list of failures, the optional receipt file, and the decision that a run makes no sense any more.
+//! Does not own: requests and bytes on the wire, which the meters count. Invariants: only final receipts are counted, so a retried
+//! job counts once; memory does not grow with the number of failures.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ferry_transfer::ErrorKind;
+use ferry_transfer::receipt::{Outcome, ReadCheck, Receipt, ReceiptSink, SkipReason, WriteCheck};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+/// Failures kept for the report; the receipt file has all of them.
+const FAILURES_KEPT: usize = 1000;
+/// So many refusals and not one success: the rights are missing, not an object's.
+const REFUSALS_BEFORE_GIVING_UP: u64 = 20;
+
+/// Running totals of a run. See the module.
+#[derive(Debug)]
+pub struct Tally {
+    counts: Mutex<Counts>,
+    receipts: Option<Mutex<BufWriter<File>>>,
+    /// Cancelled when going on makes no sense.
+    give_up: CancellationToken,
+}
+
+/// The totals at one moment.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Counts {
+    /// Copied and checked.
+    pub copied: u64,
+    /// Bytes of the copied objects.
+    pub copied_bytes: u64,
+    /// Copies by what their reading was checked against.
+    pub read_checks: BTreeMap<&'static str, u64>,
+    /// Copies by what their writing was checked against.
+    pub write_checks: BTreeMap<&'static str, u64>,
+    /// Found to be the same when their job ran.
+    pub up_to_date: u64,
+    /// Deleted.
+    pub deleted: u64,
+    /// Skipped, by reason.
+    pub skipped: BTreeMap<SkipReason, u64>,
+    /// Failed for good.
+    pub failed: u64,
+    /// The first failures.
+    pub failures: Vec<Failure>,
+    /// Attempts that failed and were made again.
+    pub retried: u64,
+    /// Why the run was given up, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gave_up: Option<String>,
+}
+
+/// One object that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The source key.
+    pub key: String,
+    /// Why.
+    pub error: String,
+}
+
+impl Counts {
+    /// Objects whose jobs have ended.
+    pub fn settled(&self) -> u64 {
+        self.copied + self.up_to_date + self.deleted + self.failed + self.skipped.values().sum::<u64>()
+    }
+}
+
+impl Tally {
+    /// Nothing counted yet; receipts go to the file as well, where one is named.
+    pub fn new(receipt_file: Option<&Path>, give_up: CancellationToken) -> std::io::Result<Self> {
+        let receipts =
+            receipt_file.map(File::create).transpose()?.map(|file| Mutex::new(BufWriter::new(file)));
+        Ok(Self { counts: Mutex::default(), receipts, give_up })
+    }
+
+    /// The totals now.
+    pub fn counts(&self) -> Counts {
+        self.lock().clone()
+    }
+
+    /// Settled objects and copied bytes now, for progress: without cloning the failures.
+    pub fn settled(&self) -> (u64, u64, u64) {
+        let counts = self.lock();
+        (counts.settled(), counts.copied_bytes, counts.failed)
+    }
+
+    /// Writes out what is still buffered of the receipt file.
+    pub fn flush(&self) -> std::io::Result<()> {
+        match &self.receipts {
+            Some(file) => file.lock().unwrap_or_else(PoisonError::into_inner).flush(),
+            None => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReceiptSink for Tally {
+    fn record(&self, receipt: &Receipt) {
+        if let Some(file) = &self.receipts
+            && let Ok(line) = serde_json::to_string(receipt)
+        {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = writeln!(file, "{line}") {
+                tracing::error!(%error, "a receipt could not be written");
+            }
+        }
+        let mut counts = self.lock();
+        match &receipt.outcome {
+            Outcome::Copied(copied) => {
+                counts.copied += 1;
+                counts.copied_bytes += copied.size_bytes;
+                *counts.read_checks.entry(read_check_word(copied.read_check)).or_default() += 1;
+                *counts.write_checks.entry(write_check_word(copied.write_check)).or_default() += 1;
+            }
+            Outcome::UpToDate => counts.up_to_date += 1,
+            Outcome::Deleted => counts.deleted += 1,
+            Outcome::Skipped { reason } => *counts.skipped.entry(*reason).or_default() += 1,
+            Outcome::Failed(failed) if !failed.last => counts.retried += 1,
+            Outcome::Failed(failed) => {
+                counts.failed += 1;
+                if counts.failures.len() < FAILURES_KEPT {
+                    counts
+                        .failures
+                        .push(Failure { key: receipt.key.as_str().to_owned(), error: failed.error.clone() });
+                }
+                let hopeless = match failed.kind {
+                    ErrorKind::Configuration => true,
+                    ErrorKind::PermissionDenied => {
+                        counts.failed >= REFUSALS_BEFORE_GIVING_UP && counts.settled() == counts.failed
+                    }
+                    _ => false,
+                };
+                if hopeless && counts.gave_up.is_none() {
+                    counts.gave_up = Some(failed.error.clone());
+                    self.give_up.cancel();
+                }
+            }
+        }
+    }
+}
+
+fn read_check_word(check: ReadCheck) -> &'static str {
+    match check {
+        ReadCheck::Etag => "etag",
+        ReadCheck::Crc64 => "crc64",
+        ReadCheck::Length => "length",
+    }
+}
+
+fn write_check_word(check: WriteCheck) -> &'static str {
+    match check {
+        WriteCheck::Etag => "etag",
+        WriteCheck::Crc64 => "crc64",
+        WriteCheck::Length => "length",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_transfer::receipt::Failed;
+    use ferry_transfer::{Error, Key};
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    fn failure(kind: ErrorKind, last: bool) -> Receipt {
+        Receipt {
+            key: Key::new("k").expect("key"),
+            task: None,
+            run: None,
+            at: OffsetDateTime::UNIX_EPOCH,
+            attempt: 1,
+            outcome: Outcome::Failed(Failed::new(&Error::new(kind, "no"), last)),
+        }
+    }
+
+    fn tally() -> Tally {
+        Tally::new(None, CancellationToken::new()).expect("no file")
+    }
+
+    #[test]
+    fn a_retried_failure_is_no_failure_yet() {
+        let tally = tally();
+        tally.record(&failure(ErrorKind::Transient, false));
+        tally.record(&failure(ErrorKind::Transient, true));
+        let counts = tally.counts();
+        assert_eq!((counts.retried, counts.failed, counts.settled()), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_run_is_given_up_when_no_object_can_succeed() {
+        let tally = tally();
+        for _ in 1..REFUSALS_BEFORE_GIVING_UP {
+            tally.record(&failure(ErrorKind::PermissionDenied, true));
+        }
+        assert!(!tally.give_up.is_cancelled());
+        tally.record(&failure(ErrorKind::PermissionDenied, true));
+        assert!(tally.give_up.is_cancelled());
+    }
+
+    #[test]
+    fn failures_are_counted_beyond_those_kept() {
+        let tally = tally();
+        for _ in 0..FAILURES_KEPT + 5 {
+            tally.record(&failure(ErrorKind::Other, true));
+        }
+        let counts = tally.counts();
+        assert_eq!((counts.failed, counts.failures.len()), (FAILURES_KEPT as u64 + 5, FAILURES_KEPT));
+    }
+}

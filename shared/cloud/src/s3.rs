@@ -1,0 +1,264 @@
+//! S3-compatible stores over the AWS SDK.
+//!
+//! Owns: one store's client ([`S3Account`]) and its buckets as the engine sees them ([`S3Bucket`]). Does not own: retries, which are the
+//! engine's alone (the SDK's are off), nor endpoints and credentials ([`crate::store_config`]). Invariants: the SDK's types do
+//! not leave this module; every failure passes through one mapping; no request waits without a limit.
+
+mod attributes;
+mod client;
+mod encoded_word;
+mod encoding;
+mod endpoint;
+mod error;
+mod intercept;
+mod list;
+mod read;
+mod upload_body;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use ferry_transfer::store::{
+    CompleteUploadRequest, CreateUploadRequest, GetRequest, GetResponse, ListPage, ListRequest, PutRequest,
+    PutResponse, UploadId, UploadPartRequest, UploadedPart,
+};
+use ferry_transfer::{Capabilities, ETag, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
+use time::OffsetDateTime;
+
+pub(crate) use self::client::AccountSetup;
+use self::error::Place;
+use crate::profile::{ListVersion, Posture, Profile};
+
+/// Longest wait for the answer to a request without a body worth mentioning.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// The slowest upload that is still believed to be alive.
+const UPLOAD_FLOOR_BYTES_PER_SEC: u64 = 64 * 1024;
+/// Longest validity of a presigned URL (AWS, "Sharing objects with presigned URLs").
+const PRESIGNED_MAX_SECS: u64 = 7 * 24 * 3600;
+
+/// One store: an endpoint, credentials and a profile. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct S3Account(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    name: String,
+    /// As messages name it.
+    endpoint: String,
+    client: aws_sdk_s3::Client,
+    profile: Profile,
+}
+
+/// A bucket of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketEntry {
+    /// Its name.
+    pub name: String,
+    /// When it was made, where the store says.
+    pub created: Option<OffsetDateTime>,
+}
+
+impl S3Account {
+    /// The store's name in `ferry.yaml`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The endpoint, as messages name it.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint
+    }
+
+    /// How the store is talked to, overrides included.
+    pub fn profile(&self) -> &Profile {
+        &self.0.profile
+    }
+
+    /// A bucket of this store. Asks nothing of the store; [`S3Bucket::preflight`] does.
+    pub fn bucket(&self, bucket: &str) -> S3Bucket {
+        S3Bucket {
+            account: self.clone(),
+            name: StoreName { store: self.0.name.clone(), bucket: bucket.to_owned() },
+        }
+    }
+
+    /// Every bucket the credentials may list.
+    pub async fn list_buckets(&self) -> Result<Vec<BucketEntry>> {
+        let everywhere = self.bucket("");
+        let place = everywhere.place("ListBuckets", None);
+        let answer = answered(&place, ANSWER_TIMEOUT, self.0.client.list_buckets().send()).await?;
+        Ok(answer
+            .buckets()
+            .iter()
+            .filter_map(|bucket| {
+                Some(BucketEntry {
+                    name: bucket.name()?.to_owned(),
+                    created: bucket.creation_date().and_then(attributes::to_time),
+                })
+            })
+            .collect())
+    }
+
+    /// A URL that reads an object without credentials for `expires_secs` seconds, or as long as session credentials live.
+    pub async fn presign_get(&self, bucket: &str, key: &Key, expires_secs: u64) -> Result<String> {
+        let in_bucket = self.bucket(bucket);
+        let place = in_bucket.place("GetObject", Some(key));
+        let request = self.0.client.get_object().bucket(bucket).key(key.as_str());
+        let signed = request
+            .presigned(validity(&place, expires_secs)?)
+            .await
+            .map_err(|error| error::from_sdk(&place, error))?;
+        Ok(signed.uri().to_owned())
+    }
+
+    /// A URL that writes an object without credentials for `expires_secs` seconds, or as long as session credentials live.
+    pub async fn presign_put(&self, bucket: &str, key: &Key, expires_secs: u64) -> Result<String> {
+        let in_bucket = self.bucket(bucket);
+        let place = in_bucket.place("PutObject", Some(key));
+        let request = self.0.client.put_object().bucket(bucket).key(key.as_str());
+        let signed = request
+            .presigned(validity(&place, expires_secs)?)
+            .await
+            .map_err(|error| error::from_sdk(&place, error))?;
+        Ok(signed.uri().to_owned())
+    }
+}
+
+fn validity(place: &Place<'_>, expires_secs: u64) -> Result<PresigningConfig> {
+    let refused = || {
+        place.error(
+            ErrorKind::InvalidInput,
+            format!("a presigned URL is valid for 1 to {PRESIGNED_MAX_SECS} s (7 days), not {expires_secs}"),
+        )
+    };
+    if !(1..=PRESIGNED_MAX_SECS).contains(&expires_secs) {
+        return Err(refused());
+    }
+    PresigningConfig::expires_in(Duration::from_secs(expires_secs))
+        .map_err(|error| refused().caused_by(error))
+}
+
+/// One bucket of one store.
+#[derive(Debug, Clone)]
+pub struct S3Bucket {
+    account: S3Account,
+    name: StoreName,
+}
+
+impl S3Bucket {
+    /// The store this bucket belongs to.
+    pub fn account(&self) -> &S3Account {
+        &self.account
+    }
+
+    /// Whether objects of this bucket can be reached at all: one listing of one key, an object-level call, since bucket-level
+    /// ones pass where object-level ones are forbidden (Alibaba's `PublicEndpointForbidden`).
+    pub async fn preflight(&self) -> Result<()> {
+        self.list_page(ListRequest { page_size: Some(1), ..ListRequest::default() }).await.map(drop)
+    }
+
+    fn client(&self) -> &aws_sdk_s3::Client {
+        &self.account.0.client
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.account.0.profile
+    }
+
+    fn posture(&self) -> Posture {
+        self.profile().posture
+    }
+
+    fn place<'a>(&'a self, operation: &'static str, key: Option<&'a Key>) -> Place<'a> {
+        Place { operation, name: &self.name, endpoint: &self.account.0.endpoint, key }
+    }
+}
+
+/// Sends a request and waits for its answer, but not for ever.
+async fn answered<T, E>(
+    place: &Place<'_>,
+    limit: Duration,
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer.map_err(|error| error::from_sdk(place, error)),
+        Err(_) => Err(place.error(
+            ErrorKind::Transient,
+            format!("no answer from {} within {} s", place.endpoint, limit.as_secs()),
+        )),
+    }
+}
+
+/// How long an upload of this size may take.
+fn upload_limit(length_bytes: u64) -> Duration {
+    ANSWER_TIMEOUT + Duration::from_secs(length_bytes / UPLOAD_FLOOR_BYTES_PER_SEC)
+}
+
+#[async_trait]
+impl ObjectStore for S3Bucket {
+    fn name(&self) -> &StoreName {
+        &self.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.profile().capabilities
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<ListPage> {
+        self.list_page(request).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<ObjectHead> {
+        self.head_object(key).await
+    }
+
+    async fn get(&self, request: GetRequest) -> Result<GetResponse> {
+        self.get_object(request).await
+    }
+
+    async fn get_tags(&self, key: &Key, version_id: Option<&str>) -> Result<Vec<(String, String)>> {
+        self.get_object_tagging(key, version_id).await
+    }
+
+    async fn put(&self, request: PutRequest) -> Result<PutResponse> {
+        self.put_object(request).await
+    }
+
+    async fn create_upload(&self, request: CreateUploadRequest) -> Result<UploadId> {
+        self.create_multipart_upload(request).await
+    }
+
+    async fn upload_part(&self, request: UploadPartRequest) -> Result<UploadedPart> {
+        self.put_part(request).await
+    }
+
+    async fn complete_upload(&self, request: CompleteUploadRequest) -> Result<PutResponse> {
+        self.complete_multipart_upload(request).await
+    }
+
+    async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {
+        self.abort_multipart_upload(key, upload_id).await
+    }
+
+    async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
+        self.delete_object(key, if_match).await
+    }
+}
+
+/// An error that says the object or upload is not there, which deletions take for success.
+fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod conformance_tests;
+#[cfg(test)]
+mod wire_tests;

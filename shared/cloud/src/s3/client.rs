@@ -1,0 +1,86 @@
+//! Building a store's SDK client.
+//!
+//! Owns: every setting of the client in one place. Retries are off: the engine owns them, since it alone can re-open a source for a
+//! second attempt, and two owners multiply.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{
+    Builder, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
+
+use super::endpoint::OwnEndpoint;
+use super::{Account, S3Account};
+use crate::profile::{Posture, Profile};
+use crate::{credentials, http_client};
+
+/// How long a download may deliver nothing before it is given up. Longer than the SDK's 5 s: links across borders stall for
+/// that long and recover.
+const STALL_GRACE: Duration = Duration::from_secs(20);
+
+/// Everything one store's client is made of.
+#[derive(Debug)]
+pub(crate) struct AccountSetup {
+    /// The store's name in `ferry.yaml`.
+    pub(crate) name: String,
+    /// The validated endpoint; `None` is Amazon's own for the region.
+    pub(crate) endpoint: Option<String>,
+    /// The region that signs.
+    pub(crate) region: String,
+    /// `None` sends unsigned requests.
+    pub(crate) credentials: Option<SharedCredentialsProvider>,
+    /// Overrides included.
+    pub(crate) profile: Profile,
+}
+
+impl AccountSetup {
+    /// Builds the client. Sends nothing.
+    pub(crate) fn build(self) -> S3Account {
+        let mut config = Builder::new()
+            .behavior_version(http_client::behavior_version())
+            .http_client(http_client::shared())
+            .region(Region::new(self.region.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(http_client::timeouts())
+            // The SDK's 5 s are too short for a credential command that asks somebody else.
+            .identity_cache(
+                IdentityCache::lazy().max_partitions(1).load_timeout(credentials::RESOLVE_TIMEOUT).build(),
+            )
+            // Uploads are limited as a whole, by size. A stalled source must not be blamed on the destination.
+            .stalled_stream_protection(
+                StalledStreamProtectionConfig::enabled()
+                    .upload_enabled(false)
+                    .grace_period(STALL_GRACE)
+                    .build(),
+            );
+        config = match self.profile.posture {
+            Posture::Aws => config
+                .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
+                .response_checksum_validation(ResponseChecksumValidation::WhenSupported),
+            Posture::Compatible => config
+                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+                .response_checksum_validation(ResponseChecksumValidation::WhenRequired),
+        };
+        config = match self.credentials {
+            Some(provider) => config.credentials_provider(provider),
+            None => config.allow_no_auth(),
+        };
+        let endpoint = match self.endpoint {
+            Some(url) => {
+                let addressing = self.profile.addressing;
+                config = config.endpoint_resolver(OwnEndpoint::new(&url, addressing, self.region));
+                url
+            }
+            None => format!("Amazon S3 in {}", self.region),
+        };
+        S3Account(Arc::new(Account {
+            name: self.name,
+            endpoint,
+            client: aws_sdk_s3::Client::from_conf(config.build()),
+            profile: self.profile,
+        }))
+    }
+}

@@ -1,0 +1,44 @@
+//! The promises of every store, kept through the SDK against a server that checks signatures, payload hashes and trailers.
+
+use ferry_testkit::conformance;
+use ferry_testkit::s3::{S3Server, S3ServerConfig};
+
+use crate::store_config::{StoreConfig, connect};
+
+async fn report(yaml: &str) -> conformance::Report {
+    let server = S3Server::start(S3ServerConfig::with_buckets(["photos"])).await.expect("server");
+    let mut config: StoreConfig = serde_saphyr::from_str(yaml).expect("configuration");
+    config.endpoint = Some(server.endpoint());
+    config.region = Some(server.region().to_owned());
+    config.credentials = format!("command:echo {} {}", server.access_key_id(), server.secret_access_key())
+        .parse()
+        .expect("reference");
+    let store = connect("lab", &config).await.expect("account").bucket("photos");
+    let report = conformance::check(&store, &[]).await;
+    server.stop().await;
+    report
+}
+
+#[tokio::test]
+async fn the_compatible_posture_keeps_every_promise() {
+    let report = report("provider: minio").await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+#[tokio::test]
+async fn a_store_that_nobody_described_keeps_every_promise() {
+    let report = report("provider: other").await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+#[tokio::test]
+async fn the_first_listing_operation_keeps_every_promise() {
+    let report = report("provider: minio\noverrides: {list_version: 1}").await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+#[tokio::test]
+async fn amazons_posture_keeps_every_promise() {
+    let report = report("provider: aws\naddressing: path").await;
+    assert!(report.failures().is_empty(), "{report}");
+}

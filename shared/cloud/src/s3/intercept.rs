@@ -1,0 +1,195 @@
+//! What the SDK's typed calls cannot say, said on the wire.
+//!
+//! Owns: two interceptors, one that adds raw headers to a request and one that reads an answer's. Registered per call, since each
+//! carries one call's values; that costs less than a microsecond.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef,
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+};
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use aws_smithy_runtime_api::http::NonUtf8HeaderHandling;
+use ferry_transfer::{ByteRange, ObjectHead, Result};
+
+use super::attributes::{HeaderList, to_head};
+use crate::profile::Posture;
+
+/// Replaces the request's attribute headers by the given ones, before anything is signed.
+#[derive(Debug)]
+pub(super) struct WriteHeaders(HeaderList);
+
+impl WriteHeaders {
+    /// The headers of an object's attributes.
+    pub(super) fn attributes(headers: HeaderList) -> Self {
+        Self(headers)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for WriteHeaders {
+    fn name(&self) -> &'static str {
+        "WriteHeaders"
+    }
+
+    /// Before the retry loop: later hooks would undo the `aws-chunked` that the SDK puts into `Content-Encoding`.
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        // The SDK invents a content type; an object that had none gets the store's own default instead.
+        headers.remove("content-type");
+        for (name, value) in &self.0 {
+            headers.try_insert(name.clone(), value.clone())?;
+        }
+        Ok(())
+    }
+}
+
+/// The head of a read's answer, from its raw headers.
+#[derive(Debug, Clone)]
+pub(super) struct ReadHead {
+    posture: Posture,
+    answer: Arc<Mutex<Option<Result<Answer>>>>,
+}
+
+/// What the headers of a read's answer say.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: ObjectHead,
+    pub(super) content_length: Option<u64>,
+    pub(super) content_range: Option<(ByteRange, u64)>,
+}
+
+impl ReadHead {
+    pub(super) fn new(posture: Posture) -> Self {
+        Self { posture, answer: Arc::default() }
+    }
+
+    /// The answer, once it is there.
+    pub(super) fn take(&self) -> Option<Result<Answer>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for ReadHead {
+    fn name(&self) -> &'static str {
+        "ReadHead"
+    }
+
+    /// The SDK's own parsing must not fail on values it cannot type: ours decides.
+    fn read_before_execution(
+        &self,
+        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        config.interceptor_state().store_put(NonUtf8HeaderHandling::Skip);
+        Ok(())
+    }
+
+    /// After signing, so that proxies and Google, which change this header, cannot break the signature. Without it a CDN may
+    /// compress the object on the way and drop its ETag and length.
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().try_insert("accept-encoding", "identity")?;
+        Ok(())
+    }
+
+    /// Before the SDK touches the headers: it renames an `Expires` that is no date, and panics on one that is not UTF-8.
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        if !response.status().is_success() {
+            return Ok(());
+        }
+        let headers = response.headers();
+        let answer = to_head(headers, self.posture).map(|head| Answer {
+            status: response.status().as_u16(),
+            head,
+            content_length: headers.get("content-length").and_then(|length| length.parse().ok()),
+            content_range: headers.get("content-range").and_then(ByteRange::parse_content_range),
+        });
+        let refused = answer.is_err();
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        if refused {
+            return Err("the answer's headers cannot be used".into());
+        }
+        Ok(())
+    }
+}
+
+/// How many entries the text of a listing holds, and whether its end is there: the SDK's XML reader stops without an error at the
+/// first thing it cannot read, which would end a listing early.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ListingWitness(Arc<Mutex<Witnessed>>);
+
+/// What the text of a listing shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Witnessed {
+    pub(super) entries: usize,
+    pub(super) complete: bool,
+}
+
+impl Witnessed {
+    fn of(document: &[u8]) -> Self {
+        const ENTRY: &[u8] = b"</Contents>";
+        const END: &[u8] = b"</ListBucketResult>";
+        let entries =
+            document.split(|byte| *byte == b'<').filter(|piece| piece.starts_with(&ENTRY[1..])).count();
+        Self { entries, complete: document.trim_ascii_end().ends_with(END) }
+    }
+}
+
+impl ListingWitness {
+    /// What was seen.
+    pub(super) fn seen(&self) -> Witnessed {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for ListingWitness {
+    fn name(&self) -> &'static str {
+        "ListingWitness"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(document) = context.response().body().bytes() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Witnessed::of(document);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_listing_tells_how_many_entries_it_holds() {
+        let whole = b"<ListBucketResult><Contents><Key>a</Key></Contents><Contents/></ListBucketResult>\n";
+        assert_eq!(Witnessed::of(whole), Witnessed { entries: 1, complete: true });
+        assert!(!Witnessed::of(&whole[..40]).complete);
+    }
+}

@@ -1,0 +1,385 @@
+//! One bucket in memory: what [`crate::MemoryStore`] and [`crate::s3::S3Server`] both serve.
+//!
+//! Owns: objects with everything a store knows of them, uploads of parts, conditions, listings. Does not own: a wire, nor
+//! any fault. Invariants: a condition is evaluated under the same lock as the change it guards, so of racing conditional
+//! writers exactly one wins; nothing awaits while the lock is held.
+
+mod condition;
+mod listing;
+mod object;
+mod payload;
+mod refusal;
+mod upload;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use ferry_transfer::store::WriteCondition;
+use ferry_transfer::{Attributes, Clock, ETag, StorageClass};
+use time::OffsetDateTime;
+
+pub use condition::{EtagTest, ReadCondition};
+pub use listing::{ListQuery, PAGE_MAX, Page, Start, list, successor};
+pub use object::StoredObject;
+pub use payload::{Payload, PayloadBuilder};
+pub use refusal::Refusal;
+pub use upload::{Completion, NamedPart, OpenUpload, StoredPart};
+
+use upload::Uploads;
+
+/// How a bucket names generations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EtagRule {
+    /// MD5 for one piece; MD5 of the parts' MD5s, a dash and their number for parts. As Amazon S3 does.
+    #[default]
+    Md5,
+    /// The same digits in upper case, as Alibaba OSS writes them.
+    UpperCaseMd5,
+    /// A word that says nothing about the bytes, as encrypted buckets have.
+    Opaque,
+}
+
+/// The rules of a bucket.
+#[derive(Debug, Clone)]
+pub struct BucketSettings {
+    /// Smallest part but the last, in bytes. Tests lower it to keep bodies small.
+    pub part_bytes_min: u64,
+    /// Longest key in UTF-8 bytes.
+    pub key_bytes_max: usize,
+    /// How generations are named.
+    pub etag_rule: EtagRule,
+}
+
+/// Amazon S3's rules.
+impl Default for BucketSettings {
+    fn default() -> Self {
+        Self { part_bytes_min: 5 << 20, key_bytes_max: 1024, etag_rule: EtagRule::Md5 }
+    }
+}
+
+/// One bucket. See the module.
+pub struct Bucket {
+    name: String,
+    settings: BucketSettings,
+    clock: Arc<dyn Clock>,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Arc<StoredObject>>,
+    uploads: Uploads,
+    generations: u64,
+}
+
+impl Bucket {
+    /// An empty bucket.
+    pub fn new(name: impl Into<String>, settings: BucketSettings, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), settings, clock, state: RwLock::default() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its rules.
+    pub fn settings(&self) -> &BucketSettings {
+        &self.settings
+    }
+
+    /// Writes an object in one piece.
+    pub fn put(
+        &self,
+        key: &str,
+        payload: Payload,
+        attributes: Attributes,
+        condition: &WriteCondition,
+    ) -> Result<Arc<StoredObject>, Refusal> {
+        self.check_key(key)?;
+        let attributes = object::normalised(attributes)?;
+        let mut state = self.write();
+        condition::check_write(state.objects.get(key), condition)?;
+        let etag = state.name_generation(self.settings.etag_rule, || ETag::from_md5(payload.md5()));
+        let object = Arc::new(StoredObject {
+            payload,
+            attributes,
+            etag,
+            last_modified: self.now(),
+            part_sizes_bytes: Vec::new(),
+            restored: false,
+        });
+        state.objects.insert(key.to_owned(), Arc::clone(&object));
+        Ok(object)
+    }
+
+    /// The object, if its generation is one the condition lets through.
+    pub fn read_if(&self, key: &str, condition: &ReadCondition) -> Result<Arc<StoredObject>, Refusal> {
+        let object = self.get(key).ok_or(Refusal::NoSuchKey)?;
+        condition.check(&object)?;
+        Ok(object)
+    }
+
+    /// Deletes an object, if it is of the given generation where one is given. A missing one is success, also with a
+    /// generation, as on S3 (AWS, `DeleteObject`, `If-Match`).
+    pub fn delete(&self, key: &str, if_match: Option<&ETag>) -> Result<(), Refusal> {
+        let mut state = self.write();
+        if let (Some(object), Some(etag)) = (state.objects.get(key), if_match)
+            && object.etag != *etag
+        {
+            return Err(Refusal::PreconditionFailed);
+        }
+        state.objects.remove(key);
+        Ok(())
+    }
+
+    /// Replaces an object's tags; its generation stays.
+    pub fn set_tags(&self, key: &str, tags: Vec<(String, String)>) -> Result<(), Refusal> {
+        object::check_tags(&tags)?;
+        self.change(key, |object| object.attributes.tags = tags)
+    }
+
+    /// One page of keys.
+    pub fn list(&self, query: &ListQuery) -> Page<Arc<StoredObject>> {
+        list(&self.read().objects, query)
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), Refusal> {
+        if key.is_empty() {
+            Err(Refusal::InvalidArgument("the key is empty"))
+        } else if key.len() > self.settings.key_bytes_max {
+            Err(Refusal::KeyTooLong)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn change(&self, key: &str, change: impl FnOnce(&mut StoredObject)) -> Result<(), Refusal> {
+        let mut state = self.write();
+        let object = state.objects.get_mut(key).ok_or(Refusal::NoSuchKey)?;
+        change(Arc::make_mut(object));
+        Ok(())
+    }
+
+    /// S3 keeps whole seconds.
+    fn now(&self) -> OffsetDateTime {
+        whole_seconds(self.clock.now())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What tests and the demo do to a bucket behind its users' backs.
+impl Bucket {
+    /// Writes an object without attributes or conditions.
+    ///
+    /// # Panics
+    /// On an empty or over-long key, which is a mistake in the test.
+    pub fn put_object(&self, key: &str, bytes: impl Into<Bytes>) -> Arc<StoredObject> {
+        self.put_object_with(key, bytes, Attributes::default())
+    }
+
+    /// Writes an object with attributes.
+    ///
+    /// # Panics
+    /// On a key or tags that no store takes, which is a mistake in the test.
+    pub fn put_object_with(
+        &self,
+        key: &str,
+        bytes: impl Into<Bytes>,
+        attributes: Attributes,
+    ) -> Arc<StoredObject> {
+        match self.put(key, Payload::from(bytes.into()), attributes, &WriteCondition::None) {
+            Ok(object) => object,
+            Err(refusal) => panic!("bucket {} refused the key {key:?}: {refusal}", self.name),
+        }
+    }
+
+    /// Writes an object out of parts of any size, so that it has a multipart ETag.
+    ///
+    /// # Panics
+    /// On a key that no store takes, which is a mistake in the test.
+    pub fn put_object_in_parts(
+        &self,
+        key: &str,
+        parts: impl IntoIterator<Item = Bytes>,
+        attributes: Attributes,
+    ) -> Arc<StoredObject> {
+        let parts: Vec<Payload> = parts.into_iter().map(Payload::from).collect();
+        match self.put_parts(key, parts, attributes, &WriteCondition::None) {
+            Ok(object) => object,
+            Err(refusal) => panic!("bucket {} refused the key {key:?}: {refusal}", self.name),
+        }
+    }
+
+    /// The object as it is now.
+    pub fn get(&self, key: &str) -> Option<Arc<StoredObject>> {
+        self.read().objects.get(key).cloned()
+    }
+
+    /// An object's bytes in one piece.
+    pub fn bytes(&self, key: &str) -> Option<Bytes> {
+        self.get(key).map(|object| object.payload.to_bytes())
+    }
+
+    /// All keys in UTF-8 byte order.
+    pub fn keys(&self) -> Vec<String> {
+        self.read().objects.keys().cloned().collect()
+    }
+
+    /// Number of objects.
+    pub fn len(&self) -> usize {
+        self.read().objects.len()
+    }
+
+    /// Whether there is no object.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size of all objects together, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.read().objects.values().map(|object| object.payload.size_bytes()).sum()
+    }
+
+    /// Deletes an object; whether there was one.
+    pub fn remove(&self, key: &str) -> bool {
+        self.write().objects.remove(key).is_some()
+    }
+
+    /// Deletes every object and every upload.
+    pub fn clear(&self) {
+        let mut state = self.write();
+        state.objects.clear();
+        state.uploads = Uploads::default();
+    }
+
+    /// Says that the object was taken in at `time`, cut to whole seconds. Whether there is such an object.
+    pub fn set_last_modified(&self, key: &str, time: OffsetDateTime) -> bool {
+        self.change(key, |object| object.last_modified = whole_seconds(time)).is_ok()
+    }
+
+    /// Moves the object to another storage class, as a lifecycle rule does. Whether there is such an object.
+    pub fn set_storage_class(&self, key: &str, class: Option<StorageClass>) -> bool {
+        self.change(key, |object| {
+            object.attributes.storage_class = class.filter(|class| !class.is_standard());
+            object.restored = false;
+        })
+        .is_ok()
+    }
+
+    /// Makes an archived object readable. Whether there is such an object.
+    pub fn restore(&self, key: &str) -> bool {
+        self.change(key, |object| object.restored = true).is_ok()
+    }
+}
+
+impl State {
+    fn name_generation(&mut self, rule: EtagRule, md5: impl FnOnce() -> ETag) -> ETag {
+        self.generations += 1;
+        match rule {
+            EtagRule::Md5 => md5(),
+            EtagRule::UpperCaseMd5 => {
+                let tag = md5();
+                ETag::parse(&tag.as_str().to_ascii_uppercase()).unwrap_or(tag)
+            }
+            EtagRule::Opaque => opaque_etag(self.generations),
+        }
+    }
+}
+
+fn opaque_etag(number: u64) -> ETag {
+    let tag = ETag::from_md5([0; 16]);
+    ETag::parse(&format!("generation-{number}")).unwrap_or(tag)
+}
+
+fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_nanosecond(0).unwrap_or(time)
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.read();
+        f.debug_struct("Bucket")
+            .field("name", &self.name)
+            .field("objects", &state.objects.len())
+            .field("uploads", &state.uploads.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_transfer::SystemClock;
+
+    use super::*;
+
+    fn bucket() -> Arc<Bucket> {
+        Bucket::new("b", BucketSettings::default(), Arc::new(SystemClock))
+    }
+
+    fn put(bucket: &Bucket, bytes: &'static str, condition: &WriteCondition) -> Result<ETag, Refusal> {
+        let payload = Payload::from(Bytes::from_static(bytes.as_bytes()));
+        bucket.put("k", payload, Attributes::default(), condition).map(|object| object.etag.clone())
+    }
+
+    #[test]
+    fn a_condition_guards_the_write_it_came_with() {
+        let bucket = bucket();
+        let first = put(&bucket, "one", &WriteCondition::Absent).expect("absent");
+        assert_eq!(put(&bucket, "two", &WriteCondition::Absent), Err(Refusal::PreconditionFailed));
+        let second = put(&bucket, "two", &WriteCondition::Matches(first.clone())).expect("matches");
+        assert_eq!(
+            put(&bucket, "three", &WriteCondition::Matches(first.clone())),
+            Err(Refusal::PreconditionFailed)
+        );
+        assert_eq!(bucket.delete("k", Some(&first)), Err(Refusal::PreconditionFailed));
+        assert_eq!(bucket.delete("k", Some(&second)), Ok(()));
+        assert_eq!(bucket.delete("k", Some(&second)), Ok(()));
+        assert_eq!(put(&bucket, "four", &WriteCondition::Matches(second)), Err(Refusal::NoSuchKey));
+    }
+
+    #[test]
+    fn of_racing_writers_one_wins() {
+        let bucket = bucket();
+        let wins: usize = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| usize::from(put(&bucket, "x", &WriteCondition::Absent).is_ok())))
+                .collect();
+            writers.into_iter().map(|writer| writer.join().expect("writer")).sum()
+        });
+        assert_eq!(wins, 1);
+    }
+
+    #[test]
+    fn the_etag_rule_names_generations() {
+        let tag = |etag_rule| {
+            let settings = BucketSettings { etag_rule, ..BucketSettings::default() };
+            let bucket = Bucket::new("b", settings, Arc::new(SystemClock));
+            bucket.put_object("k", "hello").etag.as_str().to_owned()
+        };
+        assert_eq!(tag(EtagRule::Md5), "5d41402abc4b2a76b9719d911017c592");
+        assert_eq!(tag(EtagRule::UpperCaseMd5), "5D41402ABC4B2A76B9719D911017C592");
+        assert_eq!(tag(EtagRule::Opaque), "generation-1");
+    }
+
+    #[test]
+    fn changing_tags_keeps_the_generation() {
+        let bucket = bucket();
+        let before = bucket.put_object("k", "hello");
+        bucket.set_tags("k", vec![("a".into(), "b".into())]).expect("tagged");
+        let after = bucket.get("k").expect("object");
+        assert_eq!(after.etag, before.etag);
+        assert_eq!(after.attributes.tags, [("a".to_owned(), "b".to_owned())]);
+        let many: Vec<_> = (0..11).map(|n| (n.to_string(), String::new())).collect();
+        assert_eq!(bucket.set_tags("k", many), Err(Refusal::InvalidTag));
+    }
+}

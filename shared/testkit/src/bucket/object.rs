@@ -1,0 +1,94 @@
+//! One generation of one object, as a bucket keeps it.
+//!
+//! Owns: what a store knows of an object, in the form it keeps it. Invariant: the storage class is never spelled `STANDARD`,
+//! since stores leave that out of their answers.
+
+use std::collections::BTreeSet;
+
+use ferry_transfer::{Attributes, DeclaredChecksums, ETag, Encryption, ObjectHead};
+use time::OffsetDateTime;
+
+use super::{Payload, Refusal};
+
+/// An object. Shared; a change makes a new one.
+#[derive(Debug, Clone)]
+pub struct StoredObject {
+    /// The bytes.
+    pub payload: Payload,
+    /// What travels with the bytes, tags included.
+    pub attributes: Attributes,
+    /// The generation.
+    pub etag: ETag,
+    /// When the bucket took it in, in whole seconds.
+    pub last_modified: OffsetDateTime,
+    /// Sizes of the parts it was made of; empty for an object put in one piece.
+    pub part_sizes_bytes: Vec<u64>,
+    /// Whether an archived object may be read for now.
+    pub restored: bool,
+}
+
+impl StoredObject {
+    /// Size in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.payload.size_bytes()
+    }
+
+    /// Refuses an object that lies in S3's archive classes and was not restored.
+    pub fn check_readable(&self) -> Result<(), Refusal> {
+        let archived = self
+            .attributes
+            .storage_class
+            .as_ref()
+            .is_some_and(|class| matches!(class.as_str(), "GLACIER" | "DEEP_ARCHIVE"));
+        if archived && !self.restored { Err(Refusal::Archived) } else { Ok(()) }
+    }
+
+    /// Where part `number` (from 1) lies. An object put in one piece is its own part 1.
+    pub fn part_range(&self, number: u32) -> Result<std::ops::Range<u64>, Refusal> {
+        let index = number.checked_sub(1).ok_or(Refusal::InvalidPartNumber)?;
+        if self.part_sizes_bytes.is_empty() {
+            return if index == 0 { Ok(0..self.size_bytes()) } else { Err(Refusal::InvalidPartNumber) };
+        }
+        let index = usize::try_from(index).map_err(|_| Refusal::InvalidPartNumber)?;
+        let size = *self.part_sizes_bytes.get(index).ok_or(Refusal::InvalidPartNumber)?;
+        let start: u64 = self.part_sizes_bytes[..index].iter().sum();
+        Ok(start..start + size)
+    }
+
+    /// What a HEAD says.
+    pub fn head(&self) -> ObjectHead {
+        let mut attributes = self.attributes.clone();
+        let tags = std::mem::take(&mut attributes.tags);
+        ObjectHead {
+            size_bytes: self.size_bytes(),
+            etag: Some(self.etag.clone()),
+            version_id: None,
+            last_modified: Some(self.last_modified),
+            attributes,
+            // At most ten.
+            tag_count: u32::try_from(tags.len()).unwrap_or(u32::MAX),
+            encryption: Encryption::StoreManaged,
+            checksums: DeclaredChecksums { crc64_nvme: Some(self.payload.crc64_nvme()), crc64_xz: None },
+        }
+    }
+}
+
+/// Attributes as a bucket keeps them.
+pub(super) fn normalised(mut attributes: Attributes) -> Result<Attributes, Refusal> {
+    check_tags(&attributes.tags)?;
+    attributes.storage_class = attributes.storage_class.filter(|class| !class.is_standard());
+    Ok(attributes)
+}
+
+/// At most ten tags of distinct keys; 128 characters to a key, 256 to a value (AWS, "Object tagging").
+pub(super) fn check_tags(tags: &[(String, String)]) -> Result<(), Refusal> {
+    let keys: BTreeSet<&str> = tags.iter().map(|(key, _)| key.as_str()).collect();
+    let fits = |(key, value): &(String, String)| {
+        (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256
+    };
+    if tags.len() <= 10 && keys.len() == tags.len() && tags.iter().all(fits) {
+        Ok(())
+    } else {
+        Err(Refusal::InvalidTag)
+    }
+}

@@ -1,0 +1,277 @@
+//! An object store in memory that keeps every promise of [`ObjectStore`].
+//!
+//! Owns: the trait over a [`Bucket`]. Does not own: faults ([`crate::FaultyStore`]), nor the archive's slow restore.
+//! Invariant: bodies leave as streams, as they do from a network store, so that nothing relies on reading one twice.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ferry_transfer::store::{
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, Cursor, GetRequest, GetResponse, ListPage,
+    ListRequest, PutRequest, PutResponse, UploadId, UploadPartRequest, UploadedPart,
+};
+use ferry_transfer::{
+    Body, Capabilities, Clock, ETag, Encryption, Entry, Error, ErrorKind, Key, ObjectHead, ObjectStore,
+    Result, StoreName, Support, SystemClock,
+};
+use futures::StreamExt;
+
+use crate::bucket::{
+    Bucket, BucketSettings, Completion, ListQuery, NamedPart, PAGE_MAX, Payload, PayloadBuilder,
+    ReadCondition, Refusal, Start, StoredObject,
+};
+
+/// A store in memory. See the module.
+#[derive(Debug)]
+pub struct MemoryStore {
+    name: StoreName,
+    capabilities: Capabilities,
+    bucket: Arc<Bucket>,
+}
+
+impl MemoryStore {
+    /// An empty store named `store://bucket`, with Amazon S3's rules and the machine's clock.
+    pub fn new(store: &str, bucket: &str) -> Self {
+        Self::with_clock(store, bucket, BucketSettings::default(), Arc::new(SystemClock))
+    }
+
+    /// An empty store with its own rules and clock.
+    pub fn with_clock(store: &str, bucket: &str, settings: BucketSettings, clock: Arc<dyn Clock>) -> Self {
+        Self::over(store, Bucket::new(bucket, settings, clock))
+    }
+
+    /// A store over a bucket that others may use too.
+    pub fn over(store: &str, bucket: Arc<Bucket>) -> Self {
+        Self {
+            name: StoreName { store: store.to_owned(), bucket: bucket.name().to_owned() },
+            capabilities: capabilities(bucket.settings()),
+            bucket,
+        }
+    }
+
+    /// Claims other capabilities than it has. The behaviour stays.
+    #[must_use]
+    pub fn claiming(mut self, change: impl FnOnce(&mut Capabilities)) -> Self {
+        change(&mut self.capabilities);
+        self
+    }
+
+    /// The bucket behind it, for a test to look into or to change.
+    pub fn bucket(&self) -> &Arc<Bucket> {
+        &self.bucket
+    }
+
+    fn error(&self, operation: &'static str, key: &Key, error: impl Into<Error>) -> Error {
+        error
+            .into()
+            .in_operation(operation)
+            .at_store(&self.name.store)
+            .in_bucket(&self.name.bucket)
+            .on_key(key.as_str())
+    }
+
+    /// Runs one operation and says of its failure where it was.
+    fn on<T>(&self, operation: &'static str, key: &Key, result: Result<T, impl Into<Error>>) -> Result<T> {
+        result.map_err(|error| self.error(operation, key, error))
+    }
+}
+
+/// What a bucket of these rules can hold and do.
+fn capabilities(settings: &BucketSettings) -> Capabilities {
+    use crate::bucket::EtagRule;
+    let md5 = match settings.etag_rule {
+        EtagRule::Md5 | EtagRule::UpperCaseMd5 => Support::Yes,
+        EtagRule::Opaque => Support::No,
+    };
+    Capabilities {
+        conditional_writes: Support::Yes,
+        conditional_deletes: Support::Yes,
+        etag_is_md5: md5,
+        multipart_etag_is_md5_of_md5s: md5,
+        crc64_nvme: Support::Yes,
+        content_md5: Support::Yes,
+        tags: Support::Yes,
+        part_bytes_min: settings.part_bytes_min,
+        key_bytes_max: u32::try_from(settings.key_bytes_max).unwrap_or(u32::MAX),
+        storage_classes: ["STANDARD", "STANDARD_IA", "GLACIER", "DEEP_ARCHIVE"].map(str::to_owned).into(),
+        ..Capabilities::default()
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    fn name(&self) -> &StoreName {
+        &self.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<ListPage> {
+        let refused = |refusal: Refusal| {
+            Error::from(refusal)
+                .in_operation("ListObjectsV2")
+                .at_store(&self.name.store)
+                .in_bucket(&self.name.bucket)
+        };
+        let from = match (request.cursor, request.start_after) {
+            (Some(cursor), _) => Start::from_token(&cursor.0).ok_or_else(|| {
+                refused(Refusal::InvalidArgument("the continuation token is not one of this store's"))
+            })?,
+            (None, Some(key)) => Start::AfterKey(key),
+            (None, None) => Start::Beginning,
+        };
+        let page = self.bucket.list(&ListQuery {
+            prefix: request.prefix,
+            delimiter: request.delimiter.filter(|delimiter| !delimiter.is_empty()),
+            from,
+            page_size: request.page_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(PAGE_MAX),
+        });
+        Ok(ListPage {
+            entries: page.entries.into_iter().filter_map(|(key, object)| entry(key, &object)).collect(),
+            common_prefixes: page.common_prefixes,
+            next: page.next.map(|start| Cursor(start.to_token())),
+        })
+    }
+
+    async fn head(&self, key: &Key) -> Result<ObjectHead> {
+        let object = self.bucket.get(key.as_str()).ok_or(Refusal::NoSuchKey);
+        self.on("HeadObject", key, object).map(|object| object.head())
+    }
+
+    async fn get(&self, request: GetRequest) -> Result<GetResponse> {
+        let key = request.key.clone();
+        self.on("GetObject", &key, read(&self.bucket, request))
+    }
+
+    async fn get_tags(&self, key: &Key, version_id: Option<&str>) -> Result<Vec<(String, String)>> {
+        let object =
+            check_version(version_id).and_then(|()| self.bucket.get(key.as_str()).ok_or(Refusal::NoSuchKey));
+        self.on("GetObjectTagging", key, object).map(|object| object.attributes.tags.clone())
+    }
+
+    async fn put(&self, request: PutRequest) -> Result<PutResponse> {
+        let PutRequest { key, attributes, body, condition, checksum } = request;
+        let payload = self.on("PutObject", &key, receive(body, checksum).await)?;
+        let object = self.bucket.put(key.as_str(), payload, attributes, &condition);
+        self.on("PutObject", &key, object).map(|object| written(&object))
+    }
+
+    async fn create_upload(&self, request: CreateUploadRequest) -> Result<UploadId> {
+        let id = self.bucket.create_upload(request.key.as_str(), request.attributes);
+        self.on("CreateMultipartUpload", &request.key, id).map(UploadId)
+    }
+
+    async fn upload_part(&self, request: UploadPartRequest) -> Result<UploadedPart> {
+        let UploadPartRequest { key, upload_id, part_number, body, checksum } = request;
+        let payload = self.on("UploadPart", &key, receive(body, checksum).await)?;
+        let part = self.bucket.upload_part(key.as_str(), &upload_id.0, part_number, payload);
+        self.on("UploadPart", &key, part).map(|part| UploadedPart {
+            part_number,
+            etag: part.etag,
+            crc64_nvme: Some(part.payload.crc64_nvme()),
+        })
+    }
+
+    async fn complete_upload(&self, request: CompleteUploadRequest) -> Result<PutResponse> {
+        let completion = Completion {
+            parts: request
+                .parts
+                .into_iter()
+                .map(|part| NamedPart {
+                    number: part.part_number,
+                    etag: part.etag,
+                    crc64_nvme: part.crc64_nvme,
+                })
+                .collect(),
+            condition: request.condition,
+            size_bytes: Some(request.size_bytes),
+            crc64_nvme: request.crc64_nvme,
+        };
+        let object = self.bucket.complete_upload(request.key.as_str(), &request.upload_id.0, &completion);
+        self.on("CompleteMultipartUpload", &request.key, object).map(|object| written(&object))
+    }
+
+    async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {
+        match self.bucket.abort_upload(key.as_str(), &upload_id.0) {
+            Ok(()) | Err(Refusal::NoSuchUpload) => Ok(()),
+            Err(refusal) => Err(self.error("AbortMultipartUpload", key, refusal)),
+        }
+    }
+
+    async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
+        let deleted = self.bucket.delete(key.as_str(), if_match);
+        self.on("DeleteObject", key, deleted)
+    }
+}
+
+fn entry(key: String, object: &StoredObject) -> Option<Entry> {
+    Some(Entry {
+        // A bucket takes no empty key.
+        key: Key::new(key).ok()?,
+        size_bytes: object.size_bytes(),
+        etag: Some(object.etag.clone()),
+        last_modified: Some(object.last_modified),
+        storage_class: object.attributes.storage_class.clone(),
+    })
+}
+
+fn written(object: &StoredObject) -> PutResponse {
+    PutResponse {
+        etag: Some(object.etag.clone()),
+        version_id: None,
+        encryption: Encryption::StoreManaged,
+        crc64_nvme: Some(object.payload.crc64_nvme()),
+    }
+}
+
+fn check_version(version_id: Option<&str>) -> Result<(), Refusal> {
+    match version_id {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(Refusal::NoSuchKey),
+    }
+}
+
+fn read(bucket: &Bucket, request: GetRequest) -> Result<GetResponse, Refusal> {
+    check_version(request.version_id.as_deref())?;
+    let object = bucket.read_if(request.key.as_str(), &ReadCondition::generation(request.if_match))?;
+    object.check_readable()?;
+    let size = object.size_bytes();
+    let range = match request.range {
+        None => 0..size,
+        // S3 itself would cut the range short; a caller of the trait gets what it asked for or nothing.
+        Some(range) if range.last() >= size => return Err(Refusal::InvalidRange),
+        Some(range) => range.first()..range.last() + 1,
+    };
+    let length_bytes = range.end - range.start;
+    let chunks: Vec<Result<Bytes>> = object.payload.slice(range).into_iter().map(Ok).collect();
+    Ok(GetResponse { head: object.head(), body: Body::stream(length_bytes, futures::stream::iter(chunks)) })
+}
+
+/// Takes a body in and checks it against the checksums that came with it.
+async fn receive(body: Body, checksum: BodyChecksum) -> Result<Payload> {
+    let mut builder = PayloadBuilder::default();
+    match body {
+        Body::Bytes(bytes) => builder.push(bytes),
+        Body::Stream(mut stream) => {
+            while let Some(chunk) = stream.next().await {
+                builder.push(chunk?);
+            }
+        }
+    }
+    let payload = builder.finish();
+    let wrong = |what: &str| {
+        Error::new(ErrorKind::Corrupt, format!("the {what} given does not match the bytes received"))
+            .with_status(400)
+            .with_code("BadDigest")
+    };
+    if checksum.crc64_nvme.is_some_and(|crc| crc != payload.crc64_nvme()) {
+        return Err(wrong("CRC64NVME"));
+    }
+    if checksum.md5.is_some_and(|md5| md5 != payload.md5()) {
+        return Err(wrong("Content-MD5"));
+    }
+    Ok(payload)
+}

@@ -1,0 +1,240 @@
+//! The operations that `s3s` dispatches, each handed on to the file that owns it.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as BucketEntry, BucketLocationConstraint,
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput,
+    CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
+    DeleteObjectsInput, DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput,
+    GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectInput, GetObjectOutput,
+    GetObjectTaggingInput, GetObjectTaggingOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
+    ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
+    ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput, PutObjectTaggingInput,
+    PutObjectTaggingOutput, Tag, Timestamp, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
+    UploadPartOutput,
+};
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+
+use super::buckets::Buckets;
+use super::refused::refused;
+use super::uploads::{checksum_headers, told_key};
+use crate::bucket::{Bucket, Refusal};
+
+/// What the operations work on.
+#[derive(Debug, Clone)]
+pub(super) struct Backend {
+    buckets: Arc<Buckets>,
+    region: String,
+}
+
+impl Backend {
+    pub(super) fn new(buckets: Arc<Buckets>, region: String) -> Self {
+        Self { buckets, region }
+    }
+
+    pub(super) fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {
+        self.buckets.get(name).ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))
+    }
+}
+
+/// Lets every request in.
+#[derive(Debug)]
+pub(super) struct OpenToAll;
+
+#[async_trait::async_trait]
+impl S3Access for OpenToAll {
+    async fn check(&self, _context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        Ok(())
+    }
+}
+
+type Answer<T> = S3Result<S3Response<T>>;
+
+/// An answer that is all headers.
+fn described_by<T: Default>(headers: HeaderMap) -> S3Response<T> {
+    S3Response::with_headers(T::default(), headers)
+}
+
+#[async_trait::async_trait]
+impl S3 for Backend {
+    async fn list_buckets(&self, _request: S3Request<ListBucketsInput>) -> Answer<ListBucketsOutput> {
+        let entry = |name| BucketEntry {
+            bucket_region: Some(self.region.clone()),
+            creation_date: Some(Timestamp::from(self.buckets.started())),
+            name: Some(name),
+        };
+        Ok(S3Response::new(ListBucketsOutput {
+            buckets: Some(self.buckets.names().into_iter().map(entry).collect()),
+            ..ListBucketsOutput::default()
+        }))
+    }
+
+    async fn create_bucket(&self, request: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
+        let name = request.input.bucket;
+        if self.buckets.get(&name).is_some() {
+            return Err(s3_error!(
+                BucketAlreadyOwnedByYou,
+                "Your previous request to create the named bucket succeeded and you already own it."
+            ));
+        }
+        self.buckets.create(&name);
+        Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
+    }
+
+    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
+        self.bucket(&request.input.bucket)?;
+        Ok(S3Response::new(HeadBucketOutput {
+            bucket_region: Some(self.region.clone()),
+            ..HeadBucketOutput::default()
+        }))
+    }
+
+    async fn get_bucket_location(
+        &self,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> Answer<GetBucketLocationOutput> {
+        self.bucket(&request.input.bucket)?;
+        // S3's oldest region has no name here.
+        let region = Some(self.region.clone()).filter(|region| region != "us-east-1");
+        Ok(S3Response::new(GetBucketLocationOutput {
+            location_constraint: region.map(BucketLocationConstraint::from),
+        }))
+    }
+
+    async fn get_bucket_versioning(
+        &self,
+        request: S3Request<GetBucketVersioningInput>,
+    ) -> Answer<GetBucketVersioningOutput> {
+        self.bucket(&request.input.bucket)?;
+        Ok(S3Response::new(GetBucketVersioningOutput::default()))
+    }
+
+    async fn list_objects(&self, request: S3Request<ListObjectsInput>) -> Answer<ListObjectsOutput> {
+        Ok(S3Response::new(self.list_v1(request.input)?))
+    }
+
+    async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> Answer<ListObjectsV2Output> {
+        Ok(S3Response::new(self.list_v2(request.input)?))
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+        self.get(&request)
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+        self.head(&request.input)
+    }
+
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+        let PutObjectInput { bucket, key, body, .. } = request.input;
+        let trailers = request.trailing_headers.as_ref();
+        Ok(described_by(self.put(&bucket, &key, &request.headers, body, trailers).await?))
+    }
+
+    async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
+        self.delete(&request.input.bucket, &request.input.key, &request.headers)?;
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn delete_objects(&self, request: S3Request<DeleteObjectsInput>) -> Answer<DeleteObjectsOutput> {
+        Ok(S3Response::new(self.delete_many(&request.input)?))
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
+        Ok(S3Response::new(self.copy(&request)?))
+    }
+
+    async fn get_object_tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> Answer<GetObjectTaggingOutput> {
+        let object = self
+            .bucket(&request.input.bucket)?
+            .get(&request.input.key)
+            .ok_or_else(|| refused(Refusal::NoSuchKey))?;
+        let tag =
+            |(key, value): &(String, String)| Tag { key: Some(key.clone()), value: Some(value.clone()) };
+        Ok(S3Response::new(GetObjectTaggingOutput {
+            tag_set: object.attributes.tags.iter().map(tag).collect(),
+            version_id: None,
+        }))
+    }
+
+    async fn put_object_tagging(
+        &self,
+        request: S3Request<PutObjectTaggingInput>,
+    ) -> Answer<PutObjectTaggingOutput> {
+        let input = request.input;
+        let pair = |tag: Tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
+        let tags = input.tagging.tag_set.into_iter().map(pair).collect();
+        self.bucket(&input.bucket)?.set_tags(&input.key, tags).map_err(refused)?;
+        Ok(S3Response::new(PutObjectTaggingOutput::default()))
+    }
+
+    async fn delete_object_tagging(
+        &self,
+        request: S3Request<DeleteObjectTaggingInput>,
+    ) -> Answer<DeleteObjectTaggingOutput> {
+        self.bucket(&request.input.bucket)?.set_tags(&request.input.key, Vec::new()).map_err(refused)?;
+        Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> Answer<CreateMultipartUploadOutput> {
+        let input = request.input;
+        let upload_id = self.create_upload(&input.bucket, &input.key, &request.headers)?;
+        let output = CreateMultipartUploadOutput {
+            key: told_key(&input.key),
+            bucket: Some(input.bucket),
+            upload_id: Some(upload_id),
+            ..CreateMultipartUploadOutput::default()
+        };
+        Ok(S3Response::with_headers(output, checksum_headers(&request.headers)))
+    }
+
+    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
+        Ok(described_by(self.take_part(request).await?))
+    }
+
+    async fn upload_part_copy(
+        &self,
+        request: S3Request<UploadPartCopyInput>,
+    ) -> Answer<UploadPartCopyOutput> {
+        Ok(S3Response::new(self.copy_part(&request.input)?))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> Answer<CompleteMultipartUploadOutput> {
+        Ok(S3Response::new(self.complete(&request)?))
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> Answer<AbortMultipartUploadOutput> {
+        self.bucket(&request.input.bucket)?
+            .abort_upload(&request.input.key, &request.input.upload_id)
+            .map_err(refused)?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+
+    async fn list_parts(&self, request: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
+        Ok(S3Response::new(Backend::list_parts(self, request.input)?))
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> Answer<ListMultipartUploadsOutput> {
+        Ok(S3Response::new(self.list_uploads(request.input)?))
+    }
+}

@@ -1,0 +1,117 @@
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+
+async fn ask(server: &SyntheticServer, line: &str, headers: &str, body: &str) -> (String, Bytes) {
+    let mut socket = TcpStream::connect(server.listener.address()).await.expect("connected");
+    let request = format!(
+        "{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).await.expect("answer");
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("head");
+    let head = String::from_utf8(bytes[..end].to_vec()).expect("head");
+    (head, Bytes::from(bytes).slice(end + 4..))
+}
+
+async fn document(server: &SyntheticServer, line: &str) -> String {
+    let (_, body) = ask(server, line, "", "").await;
+    String::from_utf8(body.to_vec()).expect("text")
+}
+
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    Some(text.split_once(from)?.1.split_once(to)?.0)
+}
+
+async fn listed(server: &SyntheticServer, query: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut token = String::new();
+    loop {
+        let text = document(server, &format!("GET {query}{token}")).await;
+        keys.extend(text.split("<Key>").skip(1).filter_map(|rest| rest.split('<').next()).map(str::to_owned));
+        match between(&text, "<NextContinuationToken>", "<") {
+            Some(next) => token = format!("&continuation-token={next}"),
+            None => return keys,
+        }
+    }
+}
+
+#[tokio::test]
+async fn generated_keys_are_listed_once_and_from_anywhere() {
+    let bucket = GeneratedBucket::new(2500, 10);
+    let keys: Vec<String> = (0..2500).map(|number| bucket.key(number)).collect();
+    let server =
+        SyntheticServer::start(SyntheticConfig::default().generated("g", bucket)).await.expect("server");
+    assert_eq!(listed(&server, "/g?list-type=2").await, keys);
+    assert_eq!(server.requests(), [("ListObjectsV2", 3)].into());
+    let from = "/g?list-type=2&start-after=object-0000000100&prefix=object-00000001";
+    assert_eq!(listed(&server, from).await, keys[101..200]);
+    let (head, _) = ask(&server, "GET /g?list-type=2&delimiter=/", "", "").await;
+    assert!(head.starts_with("HTTP/1.1 501"));
+}
+
+#[tokio::test]
+async fn generated_bytes_are_the_same_by_range_and_whole() {
+    let bucket = GeneratedBucket { etag: GeneratedEtag::Md5, ..GeneratedBucket::new(10, 3_000_000) };
+    let expected = bucket.bytes("object-0000000003").expect("object");
+    let server =
+        SyntheticServer::start(SyntheticConfig::default().generated("g", bucket)).await.expect("server");
+    let (head, body) = ask(&server, "GET /g/object-0000000003", "", "").await;
+    assert!(head.starts_with("HTTP/1.1 200") && body == expected);
+    let etag = between(&head, "etag: ", "\r\n").expect("etag").to_owned();
+    let md5: [u8; 16] = <md5::Md5 as md5::Digest>::digest(&expected).into();
+    assert_eq!(etag, ferry_transfer::ETag::from_md5(md5).quoted());
+    let ranged = format!("range: bytes=1048000-2097199\r\nif-match: {etag}\r\n");
+    let (head, body) = ask(&server, "GET /g/object-0000000003", &ranged, "").await;
+    assert!(head.contains("content-range: bytes 1048000-2097199/3000000"), "{head}");
+    assert!(body == expected.slice(1_048_000..2_097_200));
+    let (head, _) = ask(&server, "GET /g/object-0000000003", "if-match: \"other\"\r\n", "").await;
+    assert!(head.starts_with("HTTP/1.1 412"));
+    let (head, _) = ask(&server, "GET /g/object-10", "", "").await;
+    assert!(head.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn a_sink_remembers_size_and_etag_and_nothing_else() {
+    let server =
+        SyntheticServer::start(SyntheticConfig::default().sink("s", SinkEtag::Md5)).await.expect("server");
+    let sink = server.sink("s").expect("sink");
+    let (head, _) = ask(&server, "PUT /s/a%20b", "", "hello").await;
+    assert!(head.contains("etag: \"5d41402abc4b2a76b9719d911017c592\""), "{head}");
+    let framed = "x-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n";
+    let body = "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n";
+    let (head, _) = ask(&server, "PUT /s/framed", framed, body).await;
+    assert!(head.contains("etag: \"5d41402abc4b2a76b9719d911017c592\""), "{head}");
+    let (head, _) = ask(&server, "PUT /s/framed", "if-none-match: *\r\n", "other").await;
+    assert!(head.starts_with("HTTP/1.1 412"));
+    let (head, _) = ask(&server, "HEAD /s/framed", "", "").await;
+    assert!(head.contains("content-length: 5"), "{head}");
+    assert_eq!((sink.len(), sink.size_bytes()), (2, 10));
+    assert_eq!(listed(&server, "/s?list-type=2&encoding-type=url").await, ["a+b", "framed"]);
+    ask(&server, "DELETE /s/framed", "", "").await;
+    assert_eq!((sink.len(), sink.size_bytes()), (1, 5));
+}
+
+#[tokio::test]
+async fn a_sink_completes_uploads_by_the_usual_rule() {
+    let server =
+        SyntheticServer::start(SyntheticConfig::default().sink("s", SinkEtag::Md5)).await.expect("server");
+    let begun = document(&server, "POST /s/k?uploads").await;
+    let id = between(&begun, "<UploadId>", "<").expect("id");
+    for (number, bytes) in [(1, "hello "), (2, "world")] {
+        ask(&server, &format!("PUT /s/k?partNumber={number}&uploadId={id}"), "", bytes).await;
+    }
+    let document = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part>\
+                    <Part><PartNumber>2</PartNumber></Part></CompleteMultipartUpload>";
+    let (_, body) = ask(&server, &format!("POST /s/k?uploadId={id}"), "", document).await;
+    let md5 = |text: &str| <md5::Md5 as md5::Digest>::digest(text).into();
+    let tag = ferry_transfer::ETag::from_part_md5s(&[md5("hello "), md5("world")]);
+    let body = String::from_utf8(body.to_vec()).expect("text");
+    assert!(body.contains(tag.as_str()), "{body}");
+    let sink = server.sink("s").expect("sink");
+    assert_eq!((sink.size_of("k"), sink.open_uploads()), (Some(11), 0));
+}
