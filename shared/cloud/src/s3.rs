@@ -262,3 +262,7 @@ fn is_gone(error: &Error) -> bool {
 mod conformance_tests;
 #[cfg(test)]
 mod wire_tests;
+
+#[cfg(test)]
+#[allow(warnings, clippy::all)]
+mod perf_scratch;

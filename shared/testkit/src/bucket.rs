@@ -21,12 +21,13 @@ use ferry_transfer::{Attributes, Clock, ETag, StorageClass};
 use time::OffsetDateTime;
 
 pub use condition::{EtagTest, ReadCondition};
-pub use listing::{ListQuery, PAGE_MAX, Page, Start, list, successor};
+pub use listing::{ListQuery, PAGE_MAX, Page, Start};
 pub use object::StoredObject;
 pub use payload::{Payload, PayloadBuilder};
 pub use refusal::Refusal;
 pub use upload::{Completion, NamedPart, OpenUpload, StoredPart};
 
+use listing::list;
 use upload::Uploads;
 
 /// How a bucket names generations.

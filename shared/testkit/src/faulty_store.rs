@@ -45,6 +45,8 @@ pub enum StoreFault {
         /// Bytes that still come.
         after_bytes: u64,
     },
+    /// The page of a listing comes in descending order.
+    ReverseListing,
     /// The body that is read fails after this many bytes.
     BreakBody {
         /// Bytes that still come.
@@ -214,7 +216,10 @@ impl ObjectStore for FaultyStore {
 
     async fn list(&self, request: ListRequest) -> Result<ListPage> {
         let call = self.inner.list(request);
-        let (page, _) = self.run(Operation::ListObjectsV2, None, call).await?;
+        let (mut page, fault) = self.run(Operation::ListObjectsV2, None, call).await?;
+        if fault == Some(StoreFault::ReverseListing) {
+            page.entries.reverse();
+        }
         Ok(page)
     }
 
@@ -351,6 +356,7 @@ mod tests {
                 Operation::HeadObject,
                 "what_is_not_there_is_not_found",
             ),
+            (StoreFault::ReverseListing, Operation::ListObjectsV2, "pages_lose_and_repeat_nothing"),
             (
                 StoreFault::LoseReply(ErrorKind::Transient),
                 Operation::AbortMultipartUpload,

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ferry_transfer::{Error, ErrorKind, Result};
@@ -18,6 +19,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+/// How long a listener that could not accept leaves the machine alone.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A refusal to answer at all: the connection is closed instead.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +69,11 @@ impl Listener {
                             let stop = stop.clone();
                             connections.spawn(async move { stop.run_until_cancelled(connection).await });
                         }
-                        // Out of descriptors, or a client that left while it waited: the next one may fare better.
-                        Err(error) => tracing::debug!(%error, "accept failed"),
+                        // A client that left while it waited, or no descriptor left: then only time helps.
+                        Err(error) => {
+                            tracing::debug!(%error, "accept failed");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
                     }
                 }
             }

@@ -4,9 +4,12 @@
 //! which is the crate `s3s`'s (signatures, payload hashes, aws-chunked framing, XML), nor the buckets' behaviour, which is
 //! [`crate::bucket`]'s. Invariant: a request counts and meets its faults before anything else is known of it.
 //!
+//! `s3s` logs every refused request at level `ERROR`; a program that shows its log leaves the target `s3s` out.
+//!
 //! Path-style addressing only. Left out: versioning, ACLs, policies, encryption, `GetObjectAttributes`; asked for, they answer
 //! `NotImplemented`.
 
+mod access;
 mod attributes;
 mod backend;
 mod buckets;
@@ -26,7 +29,6 @@ use ferry_transfer::{Clock, Result, SystemClock};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 use crate::bucket::{Bucket, BucketSettings};
@@ -36,7 +38,8 @@ use crate::listener::{Hangup, Listener};
 use crate::operation::Target;
 use crate::request_log::{LoggedRequest, RequestLog};
 
-use backend::{Backend, OpenToAll};
+use access::{KnownKey, OpenToAll};
+use backend::Backend;
 use buckets::Buckets;
 use objects::IgnoreRange;
 use raw_expires::RawExpires;
@@ -132,10 +135,7 @@ impl S3Server {
         }
         let backend = Backend::new(Arc::clone(&buckets), config.region.clone());
         let mut builder = S3ServiceBuilder::new(backend.clone());
-        builder.set_auth(SimpleAuth::from_single(
-            config.access_key_id.clone(),
-            config.secret_access_key.clone(),
-        ));
+        builder.set_auth(KnownKey::new(&config.access_key_id, &config.secret_access_key));
         if config.anonymous == Anonymous::Allowed {
             builder.set_access(OpenToAll);
         }

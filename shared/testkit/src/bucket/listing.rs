@@ -74,7 +74,7 @@ impl Start {
 }
 
 /// One page of `map`.
-pub fn list<V: Clone>(map: &BTreeMap<String, V>, query: &ListQuery) -> Page<V> {
+pub(super) fn list<V: Clone>(map: &BTreeMap<String, V>, query: &ListQuery) -> Page<V> {
     let limit = query.page_size.min(PAGE_MAX);
     let mut page = Page { entries: Vec::new(), common_prefixes: Vec::new(), next: None };
     let Some(mut lower) = first_bound(query) else {
@@ -141,7 +141,7 @@ fn borrow(bound: &Bound<String>) -> Bound<&str> {
 
 /// The smallest string greater than every string that begins with `prefix`. UTF-8 orders as code points do, so the last
 /// character that has a successor is replaced by it.
-pub fn successor(prefix: &str) -> Option<String> {
+fn successor(prefix: &str) -> Option<String> {
     let mut text = prefix.to_owned();
     while let Some(last) = text.pop() {
         let next = match last {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as BucketEntry, BucketLocationConstraint,
     CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput,
@@ -39,17 +38,6 @@ impl Backend {
 
     pub(super) fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {
         self.buckets.get(name).ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))
-    }
-}
-
-/// Lets every request in.
-#[derive(Debug)]
-pub(super) struct OpenToAll;
-
-#[async_trait::async_trait]
-impl S3Access for OpenToAll {
-    async fn check(&self, _context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        Ok(())
     }
 }
 

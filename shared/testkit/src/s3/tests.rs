@@ -275,6 +275,73 @@ async fn copies_keep_or_replace_attributes() {
 }
 
 #[tokio::test]
+async fn buckets_are_listed_made_and_found() {
+    let server = open_server().await;
+    assert_eq!(ask(&server, "PUT /second", &[], "").await.status, 200);
+    assert_eq!(ask(&server, "PUT /second", &[], "").await.status, 409);
+    let text = ask(&server, "GET /", &[], "").await.text();
+    assert!(text.contains("<Name>bucket</Name>") && text.contains("<Name>second</Name>"), "{text}");
+    let head = ask(&server, "HEAD /bucket", &[], "").await;
+    assert_eq!((head.status, head.header("x-amz-bucket-region")), (200, Some("us-east-1")));
+    assert_eq!(ask(&server, "HEAD /third", &[], "").await.status, 404);
+    let reply = ask(&server, "PUT /third/k", &[], "x").await;
+    assert!(reply.text().contains("<Code>NoSuchBucket</Code>"), "{}", reply.text());
+    let text = ask(&server, "GET /bucket?location", &[], "").await.text();
+    assert!(text.contains("LocationConstraint"), "{text}");
+    assert_eq!(ask(&server, "GET /bucket?versioning", &[], "").await.status, 200);
+    assert_eq!(ask(&server, "GET /bucket?acl", &[], "").await.status, 501);
+}
+
+#[tokio::test]
+async fn a_batch_of_deletes_fails_entry_by_entry() {
+    let server = open_server().await;
+    let bucket = server.bucket("bucket");
+    for key in ["a&b", "kept", "c"] {
+        bucket.put_object(key, "x");
+    }
+    let document = "<Delete><Object><Key>a&amp;b</Key></Object><Object><Key>kept</Key><ETag>\"other\"</ETag></Object>\
+                    <Object><Key>missing</Key></Object><Quiet>true</Quiet></Delete>";
+    let reply = ask(&server, "POST /bucket?delete", &[], document).await;
+    let text = reply.text();
+    assert_eq!(reply.status, 200, "{text}");
+    assert!(text.contains("<Key>kept</Key>") && text.contains("<Code>PreconditionFailed</Code>"), "{text}");
+    assert!(!text.contains("<Deleted>"), "{text}");
+    assert_eq!(bucket.keys(), ["c", "kept"]);
+}
+
+#[tokio::test]
+async fn tags_are_replaced_read_and_removed() {
+    let server = open_server().await;
+    server.bucket("bucket").put_object("k", "x");
+    let document = "<Tagging><TagSet><Tag><Key>b</Key><Value>&lt;2&gt;</Value></Tag><Tag><Key>a</Key>\
+                    <Value></Value></Tag></TagSet></Tagging>";
+    assert_eq!(ask(&server, "PUT /bucket/k?tagging", &[], document).await.status, 200);
+    let text = ask(&server, "GET /bucket/k?tagging", &[], "").await.text();
+    let (b, a) = (text.find("<Key>b</Key>"), text.find("<Key>a</Key>"));
+    assert!(b.is_some() && b < a && text.contains("&lt;2&gt;"), "{text}");
+    assert_eq!(ask(&server, "DELETE /bucket/k?tagging", &[], "").await.status, 204);
+    let head = ask(&server, "HEAD /bucket/k", &[], "").await;
+    assert_eq!(head.header("x-amz-tagging-count"), None);
+    assert_eq!(ask(&server, "GET /bucket/missing?tagging", &[], "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_part_can_be_copied_out_of_an_object() {
+    let server = open_server().await;
+    let bucket = server.bucket("bucket");
+    bucket.put_object("source", "hello world");
+    let id = bucket.create_upload("k", Attributes::default()).expect("begun");
+    let line = format!("PUT /bucket/k?partNumber=1&uploadId={id}");
+    let copy = ("x-amz-copy-source", "bucket/source");
+    for (range, status) in [("bytes=6-11", 400), ("bytes=6-10", 200)] {
+        let headers = [copy, ("x-amz-copy-source-range", range)];
+        assert_eq!(ask(&server, &line, &headers, "").await.status, status, "{range}");
+    }
+    let parts = bucket.parts("k", &id).expect("parts");
+    assert_eq!(parts[0].1.payload.to_bytes(), "world");
+}
+
+#[tokio::test]
 async fn an_archived_object_is_refused_until_it_is_restored() {
     let server = open_server().await;
     let archived = [("x-amz-storage-class", "GLACIER")];

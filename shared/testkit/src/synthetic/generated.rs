@@ -116,7 +116,7 @@ impl GeneratedBucket {
         Some(content.flatten().collect())
     }
 
-    /// How many keys are smaller than `text`, or equal to it where `inclusive`.
+    /// The number of the first key that is not `smaller`; one past the last where all are.
     fn first_behind(&self, smaller: impl Fn(&str) -> bool) -> u64 {
         let (mut low, mut high) = (0, self.keys);
         while low < high {

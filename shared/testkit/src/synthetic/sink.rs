@@ -1,7 +1,7 @@
 //! A bucket that takes objects in and keeps no byte of them.
 //!
 //! Owns: key, size and ETag of what was written, and the sizes of open parts. Invariant: memory grows with the number of
-//! objects, by key and 56 bytes each, and never with their sizes.
+//! objects, by its key and some 50 bytes each, and never with their sizes.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
