@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 const FAILURES_KEPT: usize = 1000;
 /// So many refusals and not one success: the rights are missing, not an object's.
 const REFUSALS_BEFORE_GIVING_UP: u64 = 20;
+/// So many objects in a row that failed although each was retried for minutes: a store is down.
+const OUTAGES_BEFORE_GIVING_UP: u64 = 200;
 
 /// Running totals of a run. See the module.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ pub struct Counts {
     /// Why the run was given up, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gave_up: Option<String>,
+    /// Outages since the last success.
+    #[serde(skip)]
+    outages_in_a_row: u64,
 }
 
 /// One object that failed.
@@ -118,6 +123,7 @@ impl ReceiptSink for Tally {
         let mut counts = self.lock();
         match &receipt.outcome {
             Outcome::Copied(copied) => {
+                counts.outages_in_a_row = 0;
                 counts.copied += 1;
                 counts.copied_bytes += copied.size_bytes;
                 *counts.read_checks.entry(read_check_word(copied.read_check)).or_default() += 1;
@@ -138,6 +144,10 @@ impl ReceiptSink for Tally {
                     ErrorKind::Configuration => true,
                     ErrorKind::PermissionDenied => {
                         counts.failed >= REFUSALS_BEFORE_GIVING_UP && counts.settled() == counts.failed
+                    }
+                    ErrorKind::Transient | ErrorKind::Throttled => {
+                        counts.outages_in_a_row += 1;
+                        counts.outages_in_a_row >= OUTAGES_BEFORE_GIVING_UP
                     }
                     _ => false,
                 };

@@ -84,6 +84,7 @@ struct Details {
     status: Option<u16>,
     code: Option<String>,
     request_id: Option<String>,
+    given_up: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -103,6 +104,7 @@ impl Error {
             status: None,
             code: None,
             request_id: None,
+            given_up: false,
             source: None,
         }))
     }
@@ -154,6 +156,18 @@ impl Error {
     pub fn with_request_id(mut self, request_id: impl Into<String>) -> Self {
         self.0.request_id = Some(request_id.into());
         self
+    }
+
+    /// Notes that the owner of this class of failure has retried and given up, so that no outer loop retries it as well.
+    #[must_use]
+    pub fn after_giving_up(mut self) -> Self {
+        self.0.given_up = true;
+        self
+    }
+
+    /// Whether somebody has retried this already and given up.
+    pub fn was_given_up(&self) -> bool {
+        self.0.given_up
     }
 
     /// Chains the cause.

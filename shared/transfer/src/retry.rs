@@ -80,13 +80,17 @@ impl<'a> Retries<'a> {
         Self { backoff, clock, started: tokio::time::Instant::now(), attempts: 0 }
     }
 
-    /// Waits, if the error is worth another attempt; gives the error back if not.
+    /// Waits, if the error is worth another attempt; gives the error back if not, or if an inner loop has given up on it:
+    /// attempts must not multiply.
     pub async fn pause(&mut self, error: Error) -> Result<(), Error> {
+        if error.was_given_up() {
+            return Err(error);
+        }
         self.attempts += 1;
         let failure =
             Failure { kind: error.kind(), attempts: self.attempts, elapsed: self.started.elapsed() };
         match self.backoff.delay(failure, self.clock.draw()) {
-            None => Err(error),
+            None => Err(error.after_giving_up()),
             Some(delay) => {
                 tracing::debug!(attempt = self.attempts, ?delay, error = %error.chain(), "trying again");
                 self.clock.sleep(delay).await;
@@ -119,6 +123,26 @@ mod tests {
         }
         assert_eq!(backoff.delay(failure(ErrorKind::Transient, 1), 0.5), Some(Duration::from_millis(50)));
         assert_eq!(backoff.delay(failure(ErrorKind::Throttled, 2), 0.5), Some(Duration::from_millis(500)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nested_loops_do_not_multiply_attempts() {
+        let (backoff, clock) = (Backoff::default(), crate::SystemClock);
+        let mut attempts = 0;
+        let mut outer = Retries::new(&backoff, &clock);
+        loop {
+            let mut inner = Retries::new(&backoff, &clock);
+            let error = loop {
+                attempts += 1;
+                if let Err(error) = inner.pause(Error::new(ErrorKind::Transient, "down")).await {
+                    break error;
+                }
+            };
+            if outer.pause(error).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(attempts, backoff.attempts_max);
     }
 
     proptest! {

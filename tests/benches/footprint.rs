@@ -1,0 +1,220 @@
+//! What `ferry` costs: CPU, memory and requests of the real binary against synthetic endpoints.
+//!
+//! Owns: the four cases behind the figures in `docs/performance.md`, and the promise that memory stays flat: the bench fails when a
+//! peak exceeds its limit. Times are printed and never judged, since machines differ. Linux only: it reads `/proc`.
+
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ferry_testkit::synthetic::{
+    GeneratedBucket, GeneratedEtag, KeyLayout, Sizes, SinkEtag, SyntheticConfig, SyntheticServer,
+};
+use serde_json::Value;
+
+const GIB: u64 = 1 << 30;
+/// The limit of the design: flat, whatever the number and size of objects.
+const PEAK_MIB_MAX: u64 = 64;
+
+/// One case.
+struct Case {
+    name: &'static str,
+    objects: u64,
+    size_bytes: u64,
+    etag: GeneratedEtag,
+    destination: Destination,
+    per: &'static str,
+    units: f64,
+    /// The server on the other side hashes what it takes in, as a real one does, where ETags are to be checked.
+    sink_etag: SinkEtag,
+}
+
+enum Destination {
+    /// The same objects again: nothing to copy.
+    Same,
+    /// An empty bucket.
+    Empty,
+}
+
+/// What one run of the binary cost.
+struct Cost {
+    report: Value,
+    cpu: Duration,
+    wall: Duration,
+    peak_kib: u64,
+}
+
+fn main() -> ExitCode {
+    if !std::path::Path::new("/proc/self/status").exists() {
+        say("footprint: skipped, there is no /proc here");
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("footprint: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "units of work, far below 2^52")]
+fn run() -> Result<()> {
+    let cases = [
+        Case {
+            name: "compare 1,000,000 pairs",
+            objects: 1_000_000,
+            size_bytes: 4096,
+            etag: GeneratedEtag::Opaque,
+            destination: Destination::Same,
+            per: "pair",
+            units: 1e6,
+            sink_etag: SinkEtag::Opaque,
+        },
+        Case {
+            name: "copy 20,000 x 4 KiB",
+            objects: 20_000,
+            size_bytes: 4096,
+            etag: GeneratedEtag::Md5,
+            destination: Destination::Empty,
+            per: "object",
+            units: 20_000.0,
+            sink_etag: SinkEtag::Md5,
+        },
+        Case {
+            name: "copy 1 x 4 GiB",
+            objects: 1,
+            size_bytes: 4 * GIB,
+            etag: GeneratedEtag::Opaque,
+            destination: Destination::Empty,
+            per: "GiB",
+            units: 4.0,
+            sink_etag: SinkEtag::Opaque,
+        },
+        Case {
+            name: "copy 20 x 256 MiB",
+            objects: 20,
+            size_bytes: GIB / 4,
+            etag: GeneratedEtag::Opaque,
+            destination: Destination::Empty,
+            per: "GiB",
+            units: (20 * GIB / 4) as f64 / GIB as f64,
+            sink_etag: SinkEtag::Opaque,
+        },
+    ];
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    say(&format!("{:<26} {:>10} {:>16} {:>10} {:>9}  requests", "case", "CPU s", "CPU per unit", "peak MiB", "wall s"));
+    let mut passed = 0;
+    let mut too_large = Vec::new();
+    for case in &cases {
+        let cost = runtime.block_on(measure(case)).with_context(|| case.name.to_owned())?;
+        let cpu_secs = cost.cpu.as_secs_f64();
+        say(&format!(
+            "{:<26} {cpu_secs:>10.2} {:>16} {:>10.1} {:>9.1}  {}",
+            case.name,
+            format!("{} /{}", short(cpu_secs / case.units), case.per),
+            cost.peak_kib as f64 / 1024.0,
+            cost.wall.as_secs_f64(),
+            requests(&cost.report),
+        ));
+        if cost.peak_kib / 1024 >= PEAK_MIB_MAX {
+            too_large.push(case.name);
+        } else {
+            passed += 1;
+        }
+    }
+    say(&format!("{passed} passed, {} failed", too_large.len()));
+    ensure!(too_large.is_empty(), "over {PEAK_MIB_MAX} MiB at its peak: {}", too_large.join(", "));
+    Ok(())
+}
+
+async fn measure(case: &Case) -> Result<Cost> {
+    let generated = || GeneratedBucket {
+        layout: KeyLayout::Flat,
+        sizes: Sizes::Same(case.size_bytes),
+        etag: case.etag,
+        ..GeneratedBucket::new(case.objects, case.size_bytes)
+    };
+    let source = SyntheticServer::start(SyntheticConfig::default().generated("bucket", generated())).await?;
+    let destination = SyntheticServer::start(match case.destination {
+        Destination::Same => SyntheticConfig::default().generated("bucket", generated()),
+        Destination::Empty => SyntheticConfig::default().sink("bucket", case.sink_etag),
+    })
+    .await?;
+    let child = Command::new(env!("CARGO_BIN_EXE_ferry-under-test"))
+        .args(["sync", "source://bucket", "destination://bucket", "--json"])
+        .args(["--source-endpoint", &source.endpoint(), "--source-credentials", "env:BENCH"])
+        .args(["--dest-endpoint", &destination.endpoint(), "--dest-credentials", "env:BENCH"])
+        .env_clear()
+        .env("BENCH_ACCESS_KEY_ID", "bench")
+        .env("BENCH_SECRET_ACCESS_KEY", "bench-secret")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let cost = tokio::task::spawn_blocking(move || watch(child)).await??;
+    ensure!(cost.report["exit_code"] == 0, "the run failed: {}", cost.report);
+    let copied = cost.report["copied"].as_u64();
+    match case.destination {
+        Destination::Same => ensure!(copied == Some(0) && cost.report["up_to_date"] == case.objects, "{}", cost.report),
+        Destination::Empty => {
+            ensure!(copied == Some(case.objects), "{}", cost.report);
+            let sink = destination.sink("bucket").context("the sink")?;
+            ensure!(sink.size_bytes() == case.objects * case.size_bytes, "the sink holds other bytes");
+        }
+    }
+    Ok(cost)
+}
+
+/// Follows a process to its end: its peak memory while it lives, its CPU time from the moment it has ended and nobody has
+/// collected it yet.
+fn watch(mut child: Child) -> Result<Cost> {
+    let began = Instant::now();
+    let process = std::path::PathBuf::from(format!("/proc/{}", child.id()));
+    let mut peak_kib = 0;
+    let cpu = loop {
+        let status = std::fs::read_to_string(process.join("status"))?;
+        if let Some(peak) = field(&status, "VmHWM:") {
+            peak_kib = peak;
+        }
+        let stat = std::fs::read_to_string(process.join("stat"))?;
+        // After the name in parentheses: state, then the 11 fields before user and system time, in ticks of 10 ms.
+        let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+        if fields.first() == Some(&"Z") {
+            let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+            break Duration::from_millis(ticks * 10);
+        }
+        if began.elapsed() > Duration::from_mins(10) {
+            child.kill()?;
+            bail!("it did not end within ten minutes");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let wall = began.elapsed();
+    let output = child.wait_with_output()?;
+    let report = serde_json::from_slice(&output.stdout).context("the report is no JSON")?;
+    Ok(Cost { report, cpu, wall, peak_kib })
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+fn requests(report: &Value) -> String {
+    let side = |name: &str| report["requests"][name]["requests"].to_string();
+    format!("source {} destination {}", side("source"), side("destination"))
+}
+
+fn short(secs: f64) -> String {
+    if secs >= 0.1 {
+        format!("{secs:.2} s")
+    } else if secs >= 1e-4 {
+        format!("{:.3} ms", secs * 1e3)
+    } else {
+        format!("{:.2} µs", secs * 1e6)
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a bench's result")]
+fn say(line: &str) {
+    println!("{line}");
+}
