@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use ferry_cloud::{S3Account, S3Bucket, connect};
 use ferry_transfer::retry::Backoff;
+use ferry_transfer::store::ListRequest;
 use ferry_transfer::store::metered::{Meter, MeteredStore};
 use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{Deletes, Location, StorageClassRule, Task, UnsupportedRule};
@@ -79,12 +80,14 @@ impl Ends {
             unsupported: rules.unsupported,
         };
         let ends = Self::join(task, &source_side, &destination_side)?;
-        let buckets = [
-            source_side.account.bucket(&ends.route.task.source.bucket),
-            destination_side.account.bucket(&ends.route.task.destination.bucket),
-        ];
-        for bucket in buckets {
-            bucket.preflight().await?;
+        for (side, store, at) in [
+            ("source", &ends.route.source, &source_side),
+            ("destination", &ends.route.destination, &destination_side),
+        ] {
+            let one_key = ListRequest { page_size: Some(1), ..ListRequest::default() };
+            if let Err(error) = store.list(one_key).await {
+                return Err(unusable(side, at.account.endpoint(), error));
+            }
         }
         Ok(ends)
     }
@@ -134,6 +137,18 @@ impl Side {
 /// The account of a named store, for commands that need only one.
 pub async fn single_account(config: &ConfigArgs, name: &str, flags: StoreArgs) -> Result<S3Account> {
     Ok(Side::connect(&Config::load(config)?, name, flags).await?.account)
+}
+
+/// Nothing was tried yet, so whatever keeps a whole side from being listed is for the user to set right; except that a store may
+/// fail for now.
+fn unusable(side: &str, endpoint: &str, error: ferry_transfer::Error) -> anyhow::Error {
+    let fails_for_now = error.status().is_some_and(|status| status == 429 || status >= 500);
+    if fails_for_now {
+        error.into()
+    } else {
+        UsageError(format!("the {side} at {endpoint} cannot be used as an S3 store: {}", error.chain()))
+            .into()
+    }
 }
 
 /// A destination inside its own source would list what it has just written, and for ever.

@@ -27,7 +27,7 @@ use ferry_transfer::store::{
     CompleteUploadRequest, CreateUploadRequest, GetRequest, GetResponse, ListPage, ListRequest, PutRequest,
     PutResponse, UploadId, UploadPartRequest, UploadedPart,
 };
-use ferry_transfer::{Capabilities, ETag, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
+use ferry_transfer::{Capabilities, ETag, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
 use time::OffsetDateTime;
 
 pub(crate) use self::client::AccountSetup;
@@ -228,6 +228,10 @@ impl ObjectStore for S3Bucket {
         self.get_object_tagging(key, version_id).await
     }
 
+    async fn put_tags(&self, key: &Key, version_id: Option<&str>, tags: &[(String, String)]) -> Result<()> {
+        self.put_object_tagging(key, version_id, tags).await
+    }
+
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {
         self.put_object(request).await
     }
@@ -253,16 +257,7 @@ impl ObjectStore for S3Bucket {
     }
 }
 
-/// An error that says the object or upload is not there, which deletions take for success.
-fn is_gone(error: &Error) -> bool {
-    error.kind() == ErrorKind::NotFound
-}
-
 #[cfg(test)]
 mod conformance_tests;
 #[cfg(test)]
 mod wire_tests;
-
-#[cfg(test)]
-#[allow(warnings, clippy::all)]
-mod perf_scratch;

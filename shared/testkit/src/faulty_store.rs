@@ -14,7 +14,8 @@ use ferry_transfer::store::{
     PutResponse, UploadId, UploadPartRequest, UploadedPart,
 };
 use ferry_transfer::{
-    Body, Capabilities, ETag, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result, SharedStore, StoreName,
+    Body, Capabilities, DeclaredChecksums, ETag, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result,
+    SharedStore, StoreName,
 };
 use futures::StreamExt;
 
@@ -68,6 +69,7 @@ pub struct FaultyStore {
 struct State {
     scripts: Vec<Script>,
     calls: BTreeMap<Operation, u64>,
+    hides_checksums: bool,
 }
 
 impl FaultyStore {
@@ -86,6 +88,20 @@ impl FaultyStore {
         self.script(move |call| {
             (call.operation == operation && call.number <= count).then_some(StoreFault::Fail(kind))
         });
+    }
+
+    /// Declares no checksums from now on, as most stores do, whatever the inner store says.
+    pub fn hide_checksums(&self) {
+        self.state().hides_checksums = true;
+    }
+
+    /// The head as it is told.
+    fn told(&self, head: ObjectHead) -> ObjectHead {
+        if self.state().hides_checksums {
+            ObjectHead { checksums: DeclaredChecksums::default(), ..head }
+        } else {
+            head
+        }
     }
 
     /// Forgets every script.
@@ -224,19 +240,24 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectHead> {
-        self.run_plain(Operation::HeadObject, key, self.inner.head(key)).await
+        self.run_plain(Operation::HeadObject, key, self.inner.head(key)).await.map(|head| self.told(head))
     }
 
     async fn get(&self, request: GetRequest) -> Result<GetResponse> {
         let key = request.key.clone();
         let call = self.inner.get(request);
         let (response, fault) = self.run(Operation::GetObject, Some(&key), call).await?;
-        Ok(GetResponse { head: response.head, body: spoilt(response.body, fault) })
+        Ok(GetResponse { head: self.told(response.head), body: spoilt(response.body, fault) })
     }
 
     async fn get_tags(&self, key: &Key, version_id: Option<&str>) -> Result<Vec<(String, String)>> {
         let call = self.inner.get_tags(key, version_id);
         self.run_plain(Operation::GetObjectTagging, key, call).await
+    }
+
+    async fn put_tags(&self, key: &Key, version_id: Option<&str>, tags: &[(String, String)]) -> Result<()> {
+        let call = self.inner.put_tags(key, version_id, tags);
+        self.run_plain(Operation::PutObjectTagging, key, call).await
     }
 
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {

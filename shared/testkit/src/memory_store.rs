@@ -152,6 +152,12 @@ impl ObjectStore for MemoryStore {
         self.on("GetObjectTagging", key, object).map(|object| object.attributes.tags.clone())
     }
 
+    async fn put_tags(&self, key: &Key, version_id: Option<&str>, tags: &[(String, String)]) -> Result<()> {
+        let tagged =
+            check_version(version_id).and_then(|()| self.bucket.set_tags(key.as_str(), tags.to_vec()));
+        self.on("PutObjectTagging", key, tagged)
+    }
+
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {
         let PutRequest { key, attributes, body, condition, checksum } = request;
         let payload = self.on("PutObject", &key, receive(body, checksum).await)?;

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use crate::compare::{CompareMode, Verdict, compare};
+use crate::compare::{CompareMode, Evidence, Verdict, compare};
 use crate::copy::{Copier, CopyError, CopyRequest};
 use crate::job::{Action, Job, SeenAtDestination};
-use crate::receipt::{Outcome, SkipReason};
+use crate::receipt::{Copied, Outcome, SkipReason};
 use crate::route::Route;
 use crate::store::WriteCondition;
 use crate::task::Deletes;
@@ -70,7 +70,17 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
             condition: condition(route, &seen),
         };
         match copier.copy(route, request).await {
-            Ok(copied) => return Ok(Outcome::Copied(copied)),
+            Ok(copied) if later_scans_can_tell(route, &copied) => return Ok(Outcome::Copied(copied)),
+            Ok(copied) => match find(&route.source, &job.key).await? {
+                Some(source) if source.etag != copied.source_etag => {
+                    // A change that came while the copy was being written, and that its newer date would hide for ever.
+                    seen = Seen::Generation(copied.destination_etag);
+                    size_hint_bytes = Some(source.size_bytes);
+                    generation = source.etag;
+                    version_id = source.version_id;
+                }
+                _ => return Ok(Outcome::Copied(copied)),
+            },
             Err(CopyError::SourceGone) => {
                 return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
             }
@@ -109,6 +119,20 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
     .on_key(job.key.as_str()))
 }
 
+/// Whether a later comparison would see by ETag if the source had changed before the copy was finished. If not, it would go by
+/// time, and the copy is younger than that change.
+fn later_scans_can_tell(route: &Route, copied: &Copied) -> bool {
+    let (Some(source), Some(destination)) = (&copied.source_etag, &copied.destination_etag) else {
+        return false;
+    };
+    let known = route.known_etags();
+    let both_md5 = source.as_md5().is_some()
+        && destination.as_md5().is_some()
+        && known.source_is_md5.may()
+        && known.destination_is_md5.may();
+    both_md5 || source == destination
+}
+
 fn condition(route: &Route, seen: &Seen) -> WriteCondition {
     match seen {
         _ if !route.writes_conditionally() => WriteCondition::None,
@@ -140,14 +164,21 @@ async fn find(store: &SharedStore, key: &Key) -> Result<Option<ObjectHead>> {
     }
 }
 
+/// Whether a job has nothing to do. Somebody has a reason to think that the object changed, and a copy of an older generation
+/// may have been finished after that change: where the mode leaves it open, only equal ETags are proof.
 fn is_same(route: &Route, key: &Key, source: &ObjectHead, destination: &ObjectHead) -> bool {
-    // `always` is meant for scans: a job that another worker has just done must not be done again for ever.
-    let mode = match route.task.compare {
-        CompareMode::Always => CompareMode::Auto,
-        mode => mode,
+    let (source, destination) = (entry(key, source), entry(key, destination));
+    let same = |mode| match compare(mode, &source, &destination, route.known_etags()) {
+        Verdict::Same(evidence) => Some(evidence),
+        Verdict::Different(_) => None,
     };
-    let verdict = compare(mode, &entry(key, source), &entry(key, destination), route.known_etags());
-    matches!(verdict, Verdict::Same(_))
+    match route.task.compare {
+        // `always` is meant for scans: a job that another worker has just done must not be done again for ever.
+        CompareMode::Auto | CompareMode::Always | CompareMode::Etag => {
+            same(CompareMode::Auto) == Some(Evidence::Etag)
+        }
+        mode @ (CompareMode::Size | CompareMode::Mtime) => same(mode).is_some(),
+    }
 }
 
 fn entry(key: &Key, head: &ObjectHead) -> Entry {

@@ -4,6 +4,7 @@
 //! the pairs ([`crate::diff`]) or finding out about ETags ([`crate::ETagRule`]).
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::{Entry, Support};
 
@@ -121,16 +122,23 @@ fn compare_etags(source: &Entry, destination: &Entry, known: KnownETags) -> Opti
 
 fn compare_times(source: &Entry, destination: &Entry) -> Verdict {
     match (source.last_modified, destination.last_modified) {
-        (Some(source), Some(destination)) if source > destination => Verdict::Different(Reason::Newer),
+        (Some(source), Some(destination)) if may_be_newer(source, destination) => {
+            Verdict::Different(Reason::Newer)
+        }
         (Some(_), Some(_)) => Verdict::Same(Evidence::SizeAndTime),
         _ => Verdict::Different(Reason::Unproven),
     }
 }
 
+/// Most stores, Amazon S3 among them, tell whole seconds: a change within the second in which the copy was written looks as old
+/// as the copy. It counts as newer then, which costs one more copy where nothing had changed and loses no change.
+fn may_be_newer(source: OffsetDateTime, destination: OffsetDateTime) -> bool {
+    let whole_seconds = source.nanosecond() == 0 || destination.nanosecond() == 0;
+    source > destination || (whole_seconds && source.unix_timestamp() == destination.unix_timestamp())
+}
+
 #[cfg(test)]
 mod tests {
-    use time::OffsetDateTime;
-
     use super::*;
     use crate::{ETag, Key};
 
@@ -180,6 +188,23 @@ mod tests {
         let kms = KnownETags { destination_is_md5: Support::No, ..UNKNOWN };
         let verdict = compare(CompareMode::Auto, &entry(1, MD5_A, 1), &entry(1, MD5_B, 2), kms);
         assert_eq!(verdict, Verdict::Same(Evidence::SizeAndTime));
+    }
+
+    #[test]
+    fn a_change_within_the_second_of_the_copy_is_not_passed_over() {
+        let at_millis = |millis: i64| Entry {
+            last_modified: Some(OffsetDateTime::UNIX_EPOCH + time::Duration::milliseconds(millis)),
+            ..entry(1, MULTI, 0)
+        };
+        let auto_at = |source, destination| {
+            let mut destination = at_millis(destination);
+            destination.etag = None;
+            auto(&at_millis(source), &destination)
+        };
+        assert_eq!(auto_at(2000, 2000), Verdict::Different(Reason::Newer));
+        assert_eq!(auto_at(2000, 2900), Verdict::Different(Reason::Newer));
+        assert_eq!(auto_at(2800, 2900), Verdict::Same(Evidence::SizeAndTime));
+        assert_eq!(auto_at(2900, 3000), Verdict::Same(Evidence::SizeAndTime));
     }
 
     #[test]

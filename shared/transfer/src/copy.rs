@@ -77,7 +77,10 @@ impl CopySettings {
         match own_parts {
             Some(plan) => Some(Ok(plan)),
             None if size_bytes >= self.multipart_threshold_bytes.min(limits.put_bytes_max + 1) => {
-                Some(PartPlan::new(size_bytes, self.part_bytes, limits))
+                let plan = PartPlan::new(size_bytes, self.part_bytes, limits);
+                // A single part would cost requests and change the ETag, and win nothing.
+                let is_one_part = plan.as_ref().is_ok_and(|plan| plan.len() == 1);
+                (!is_one_part || size_bytes > limits.put_bytes_max).then_some(plan)
             }
             None => None,
         }

@@ -236,7 +236,7 @@ impl Details {
             line.push_str(&format!(" key {key:?}"));
         }
         if !line.is_empty() {
-            line = format!("{}: ", line.trim_end());
+            line = format!("{}: ", line.trim());
         }
         line.push_str(&d.message);
         let facts: Vec<String> = [

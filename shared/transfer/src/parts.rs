@@ -42,11 +42,10 @@ impl PartPlan {
         if size_bytes > limit_bytes {
             return Err(PartPlanError::TooLarge { size_bytes, limit_bytes });
         }
-        let needed_bytes = size_bytes.div_ceil(u64::from(limits.parts_max)).div_ceil(MIB) * MIB;
-        let part_bytes = preferred_bytes
-            .max(needed_bytes)
-            .clamp(limits.part_bytes_min, limits.part_bytes_max)
-            .min(size_bytes.max(limits.part_bytes_min));
+        let least_bytes = size_bytes.div_ceil(u64::from(limits.parts_max));
+        let wanted_bytes =
+            if preferred_bytes >= least_bytes { preferred_bytes } else { least_bytes.div_ceil(MIB) * MIB };
+        let part_bytes = wanted_bytes.clamp(limits.part_bytes_min, limits.part_bytes_max);
         Ok(Self { size_bytes, part_bytes })
     }
 
@@ -117,6 +116,14 @@ mod tests {
         assert_eq!(plan.part_bytes(), 8 * MIB);
         let odd = ETag::parse("5d41402abc4b2a76b9719d911017c592-99").expect("tag");
         assert_eq!(PartPlan::guess(100 * MIB, &odd, &Capabilities::default()), None);
+    }
+
+    #[test]
+    fn the_preferred_size_is_kept_while_it_makes_few_enough_parts() {
+        let limits = Capabilities { part_bytes_min: 16, ..Capabilities::default() };
+        assert_eq!(PartPlan::new(100, 32, &limits).expect("plan").len(), 4);
+        assert_eq!(PartPlan::new(10_000 * 32, 32, &limits).expect("plan").part_bytes(), 32);
+        assert_eq!(PartPlan::new(10_000 * 32 + 1, 32, &limits).expect("plan").part_bytes(), MIB);
     }
 
     proptest! {

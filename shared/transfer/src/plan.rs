@@ -95,8 +95,10 @@ impl Plan {
             self.too_large += 1;
             return;
         };
+        let keeps_etag = source.etag.as_ref().is_some_and(|etag| etag.parts() == Some(parts.len()));
         let parts = u64::from(PartPlan::len(parts));
-        self.ask_source(RequestKind::Head, 1);
+        // Before the first part and before the completion; after it as well, where later scans could not tell by ETag.
+        self.ask_source(RequestKind::Head, if keeps_etag { 2 } else { 3 });
         self.ask_source(RequestKind::Get, parts);
         self.ask_destination(RequestKind::CreateUpload, 1);
         self.ask_destination(RequestKind::UploadPart, parts);
@@ -136,7 +138,7 @@ mod tests {
         plan.add(&missing(4 << 30), &settings, &limits);
         assert_eq!(
             plan.source_requests,
-            BTreeMap::from([(RequestKind::Head, 1), (RequestKind::Get, 2 + 128)])
+            BTreeMap::from([(RequestKind::Head, 3), (RequestKind::Get, 2 + 128)])
         );
         assert_eq!(
             plan.destination_requests,

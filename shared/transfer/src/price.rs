@@ -86,6 +86,7 @@ impl ProviderPrices {
             RequestKind::List => self.list,
             RequestKind::Head | RequestKind::Get | RequestKind::GetTags => self.get,
             RequestKind::Put
+            | RequestKind::PutTags
             | RequestKind::CreateUpload
             | RequestKind::UploadPart
             | RequestKind::CompleteUpload => self.put,

@@ -211,6 +211,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// An object's tags, in the store's order.
     async fn get_tags(&self, key: &Key, version_id: Option<&str>) -> Result<Vec<(String, String)>>;
 
+    /// Replaces an object's tags. Its bytes, its ETag and its other attributes stay.
+    async fn put_tags(&self, key: &Key, version_id: Option<&str>, tags: &[(String, String)]) -> Result<()>;
+
     /// Writes an object in one request.
     async fn put(&self, request: PutRequest) -> Result<PutResponse>;
 

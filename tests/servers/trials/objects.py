@@ -6,6 +6,7 @@ Keys mirror those of the Rust fixtures, written down anew so that one list canno
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -153,7 +154,9 @@ def put(client, bucket: str, item: Item):
         else:
             client.put_object(Bucket=bucket, Key=item.key, Body=item.body, **item.extra)
         return
-    upload = client.create_multipart_upload(Bucket=bucket, Key=item.key, **item.extra)["UploadId"]
+    # Tags given here are lost by several servers, so they are put afterwards.
+    arguments = {name: value for name, value in item.extra.items() if name != "Tagging"}
+    upload = client.create_multipart_upload(Bucket=bucket, Key=item.key, **arguments)["UploadId"]
     size, parts = item.part_mib * MIB, []
     for number, start in enumerate(range(0, len(item.body), size), 1):
         answer = client.upload_part(
@@ -163,6 +166,9 @@ def put(client, bucket: str, item: Item):
     client.complete_multipart_upload(
         Bucket=bucket, Key=item.key, UploadId=upload, MultipartUpload={"Parts": parts}
     )
+    if "Tagging" in item.extra:
+        tags = [{"Key": name, "Value": value} for name, value in parse_qsl(item.extra["Tagging"])]
+        client.put_object_tagging(Bucket=bucket, Key=item.key, Tagging={"TagSet": tags})
 
 
 def _with_raw_headers(client, bucket: str, item: Item):
@@ -204,6 +210,12 @@ def keys(client, bucket: str, prefix: str = "") -> list[str]:
     """Every key, as listed."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+
+def listing(client, bucket: str) -> dict[str, tuple[int, str]]:
+    """Size and ETag of every key, as listed."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return {entry["Key"]: (entry["Size"], entry["ETag"]) for page in pages for entry in page.get("Contents", [])}
 
 
 def read(client, bucket: str, key: str) -> Held:
@@ -261,7 +273,9 @@ def unholdable(client, bucket: str, items: list[Item]) -> dict[str, str]:
         if reason:
             bad[item.key] = reason
     listed = set(keys(client, bucket))
-    bad |= {item.key: "not listed under its key" for item in items if item.key not in listed}
+    for item in items:
+        if item.key not in listed:
+            bad.setdefault(item.key, "not listed under its key")
     remove_bucket(client, bucket)
     return bad
 

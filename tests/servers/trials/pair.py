@@ -1,6 +1,7 @@
 """One direction between two servers, and what every check of it shares."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,25 @@ class Trial:
     pair: "Pair"
     source_bucket: str
     destination_bucket: str
+    source_proxy: Proxy
+    destination_proxy: Proxy
+
+    def ends(self) -> tuple[tuple[End, str], tuple[End, str]]:
+        """Both ends and their buckets, by way of the proxies."""
+        pair = self.pair
+        both = (
+            (pair.source, self.source_proxy, self.source_bucket),
+            (pair.destination, self.destination_proxy, self.destination_bucket),
+        )
+        source, destination = (
+            (End(proxy.endpoint, at.access_key, at.secret_key, at.provider if pair.providers else None), bucket)
+            for at, proxy, bucket in both
+        )
+        return source, destination
+
+    def counts(self) -> tuple[Counter, Counter]:
+        """Requests that each side has seen, by kind."""
+        return self.source_proxy.counts(), self.destination_proxy.counts()
 
     def fill(self, items: list[Item]):
         """Puts objects into the source, past the proxy."""
@@ -55,10 +75,7 @@ class Trial:
 
     def run(self, verb: str = "sync", *flags: str) -> Outcome:
         """Runs `ferry` between the two buckets, through the proxies."""
-        source, destination = self.pair.ends()
-        return self.pair.ferry.run(
-            verb, (source, self.source_bucket), (destination, self.destination_bucket), *flags
-        )
+        return self.pair.ferry.run(verb, *self.ends(), *flags)
 
     def expect_done(self, *flags: str, verb: str = "sync") -> Outcome:
         """Runs `ferry`, which must end in agreement."""
@@ -68,8 +85,14 @@ class Trial:
 
     def rules(self, source: tuple[Rule, ...] = (), destination: tuple[Rule, ...] = ()):
         """Forgets what the proxies saw, and gives them new rules."""
-        self.pair.source_proxy.reset(*source)
-        self.pair.destination_proxy.reset(*destination)
+        self.source_proxy.reset(*source)
+        self.destination_proxy.reset(*destination)
+
+    def assert_same_listing(self):
+        """Both buckets list the same keys, sizes and ETags: the cheap comparison for many plain objects."""
+        wanted = objects.listing(self.pair.source.client(), self.source_bucket)
+        found = objects.listing(self.pair.destination.client(), self.destination_bucket)
+        assert wanted == found, f"{sorted(wanted.items() ^ found.items())[:8]}"
 
     def assert_same(self, with_etag: bool = False, prefix: str = "", destination_prefix: str = ""):
         """Both buckets hold the same, read with boto3 byte by byte and header by header."""
@@ -84,12 +107,10 @@ class Trial:
 
 @dataclass
 class Pair:
-    """A direction: source, destination, the proxies before them, and the program."""
+    """A direction: source, destination and the program."""
 
     source: Server
     destination: Server
-    source_proxy: Proxy
-    destination_proxy: Proxy
     ferry: Ferry
     providers: bool
     """Name each server's provider, rather than let both be `other`."""
@@ -101,30 +122,20 @@ class Pair:
         """How reports name the direction."""
         return f"{self.source.name}→{self.destination.name}"
 
-    def ends(self) -> tuple[End, End]:
-        """Both ends, by way of the proxies."""
-        both = ((self.source, self.source_proxy), (self.destination, self.destination_proxy))
-        source, destination = (
-            End(proxy.endpoint, server.access_key, server.secret_key, server.provider if self.providers else None)
-            for server, proxy in both
-        )
-        return source, destination
-
     @contextmanager
     def trial(self):
-        """Fresh buckets and proxies without rules; the buckets go afterwards."""
+        """Fresh buckets and fresh proxies; the buckets go afterwards."""
         number = next(_numbers)
-        trial = Trial(self, f"trial-{number}-source", f"trial-{number}-destination")
-        ends = ((self.source, trial.source_bucket), (self.destination, trial.destination_bucket))
-        for server, bucket in ends:
+        buckets = f"trial-{number}-source", f"trial-{number}-destination"
+        servers = self.source, self.destination
+        for server, bucket in zip(servers, buckets):
             objects.ensure_bucket(server.client(), bucket)
-        trial.rules()
-        try:
-            yield trial
-        finally:
-            trial.rules()
-            for server, bucket in ends:
-                objects.remove_bucket(server.client(), bucket)
+        with Proxy(self.source.endpoint) as source_proxy, Proxy(self.destination.endpoint) as destination_proxy:
+            yield Trial(self, *buckets, source_proxy, destination_proxy)
+        for server, bucket in zip(servers, buckets):
+            objects.remove_bucket(server.client(), bucket)
+        broken = source_proxy.broken + destination_proxy.broken
+        assert not broken, "a rule of the trial itself failed: " + broken[0]
 
     def holdable(self, items: list[Item]) -> list[Item]:
         """Those that both servers give back as they were put."""

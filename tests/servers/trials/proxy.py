@@ -6,6 +6,7 @@ answers can be delayed, damaged or lost. The Host header passes unchanged, which
 
 import http.client
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -86,6 +87,10 @@ class Proxy:
         self.upstream = (parts.hostname, parts.port)
         self.rules: list[Rule] = []
         self.log: list[Request] = []
+        self.broken: list[str] = []
+        """Rules of ours that raised, which must not pass for a fault of the server."""
+        self.page_size: int | None = None
+        """Asked of every listing that names none. Only for servers that do not check signatures."""
         self._lock = threading.Lock()
         self._server = _Listener(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -142,6 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         request = Request(self.command, self.path, list(self.headers.items()), self.rfile.read(length))
         rules = self.server.proxy.note(request)
+        if request.kind == "LIST" and self.server.proxy.page_size and "max-keys" not in request.query:
+            request.target += f"&max-keys={self.server.proxy.page_size}"
         try:
             response = next((r for rule in rules if rule.before and (r := rule.before(request))), None)
             response = response or self._forward(request)
@@ -151,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         except (Dropped, OSError, http.client.HTTPException):
             self.close_connection = True
             return
+        except Exception:
+            self.server.proxy.broken.append(traceback.format_exc())
+            raise
         self._answer(request, response)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve

@@ -26,12 +26,6 @@ async fn the_compatible_posture_keeps_every_promise() {
 }
 
 #[tokio::test]
-async fn a_store_that_nobody_described_keeps_every_promise() {
-    let report = report("provider: other").await;
-    assert!(report.failures().is_empty(), "{report}");
-}
-
-#[tokio::test]
 async fn the_first_listing_operation_keeps_every_promise() {
     let report = report("provider: minio\noverrides: {list_version: 1}").await;
     assert!(report.failures().is_empty(), "{report}");

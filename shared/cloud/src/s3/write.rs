@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption, Tag,
+    Tagging,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,9 +22,9 @@ use ferry_transfer::{Body, ETag, Encryption, ErrorKind, FaultHandle, Key, Result
 
 use super::attributes::to_headers;
 use super::error::Place;
-use super::intercept::WriteHeaders;
+use super::intercept::{Md5InsteadOfCrc32, WriteHeaders};
 use super::upload_body::sdk_body;
-use super::{ANSWER_TIMEOUT, Posture, S3Bucket, answered, is_gone, upload_limit};
+use super::{ANSWER_TIMEOUT, Posture, S3Bucket, answered, upload_limit};
 
 /// Completion may take minutes while the connection stays open (AWS, API reference of `CompleteMultipartUpload`): the store
 /// assembles the object meanwhile.
@@ -78,6 +79,33 @@ impl S3Bucket {
             encryption: encryption(answer.server_side_encryption(), answer.sse_customer_algorithm()),
             crc64_nvme: answer.checksum_crc64_nvme().and_then(crc64_from_base64),
         })
+    }
+
+    pub(super) async fn put_object_tagging(
+        &self,
+        key: &Key,
+        version_id: Option<&str>,
+        tags: &[(String, String)],
+    ) -> Result<()> {
+        let place = self.place("PutObjectTagging", Some(key));
+        let tag_set: Option<Vec<Tag>> =
+            tags.iter().map(|(name, value)| Tag::builder().key(name).value(value).build().ok()).collect();
+        let tagging = Tagging::builder().set_tag_set(tag_set).build().map_err(|error| {
+            place.error(ErrorKind::InvalidInput, "these cannot be an object's tags").caused_by(error)
+        })?;
+        let call = self
+            .client()
+            .put_object_tagging()
+            .bucket(&self.name.bucket)
+            .key(key.as_str())
+            .set_version_id(version_id.map(ToOwned::to_owned))
+            .tagging(tagging)
+            .customize();
+        let call = match self.posture() {
+            Posture::Aws => call,
+            Posture::Compatible => call.interceptor(Md5InsteadOfCrc32),
+        };
+        answered(&place, ANSWER_TIMEOUT, call.send()).await.map(drop)
     }
 
     pub(super) async fn create_multipart_upload(&self, request: CreateUploadRequest) -> Result<UploadId> {
@@ -246,9 +274,10 @@ fn signed(place: &Place<'_>, length_bytes: u64) -> Result<i64> {
     i64::try_from(length_bytes).map_err(|_| place.error(ErrorKind::InvalidInput, "no object is that large"))
 }
 
+/// What is already gone is as good as deleted.
 fn gone_or(result: Result<()>) -> Result<()> {
     match result {
-        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }

@@ -97,6 +97,7 @@ impl Copier {
         parts.sort_unstable_by_key(|part| part.uploaded.part_number);
 
         let (crc64_nvme, read_check) = upload.check_read(&parts)?;
+        upload.check_still_current().await?;
         let complete = CompleteUploadRequest {
             key: upload.request.destination_key.clone(),
             upload_id: upload.id.clone(),
@@ -196,6 +197,14 @@ impl Upload<'_> {
         };
         let uploaded = UploadedPart { crc64_nvme: Some(digests.crc64_nvme), ..uploaded };
         Ok(Part { uploaded, digests, check })
+    }
+
+    /// Looks once more before the object appears. Copying parts can take hours, and where the two ETags cannot be compared the
+    /// date of the copy would hide a change that came meanwhile.
+    async fn check_still_current(&self) -> Result<(), CopyError> {
+        let key = &self.request.key;
+        let head = self.route.source.head(key).await.map_err(|error| CopyError::at_source(error, key))?;
+        same_generation(Some(self.generation), &head)
     }
 
     /// The whole object's CRC64NVME, combined from the parts, and what the source declared checked against it.

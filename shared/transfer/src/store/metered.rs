@@ -29,6 +29,8 @@ pub enum RequestKind {
     Get,
     /// Tags of an object.
     GetTags,
+    /// Tags written apart from their object.
+    PutTags,
     /// An object in one piece.
     Put,
     /// The beginning of an upload of parts.
@@ -45,11 +47,12 @@ pub enum RequestKind {
 
 impl RequestKind {
     /// Every kind, in the order reports list them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::List,
         Self::Head,
         Self::Get,
         Self::GetTags,
+        Self::PutTags,
         Self::Put,
         Self::CreateUpload,
         Self::UploadPart,
@@ -65,6 +68,7 @@ impl RequestKind {
             Self::Head => "HEAD",
             Self::Get => "GET",
             Self::GetTags => "GET tags",
+            Self::PutTags => "PUT tags",
             Self::Put => "PUT",
             Self::CreateUpload => "create upload",
             Self::UploadPart => "PUT part",
@@ -193,6 +197,10 @@ impl ObjectStore for MeteredStore {
 
     async fn get_tags(&self, key: &Key, version_id: Option<&str>) -> Result<Vec<(String, String)>> {
         self.meter.count(RequestKind::GetTags, self.inner.get_tags(key, version_id)).await
+    }
+
+    async fn put_tags(&self, key: &Key, version_id: Option<&str>, tags: &[(String, String)]) -> Result<()> {
+        self.meter.count(RequestKind::PutTags, self.inner.put_tags(key, version_id, tags)).await
     }
 
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {

@@ -76,6 +76,10 @@ impl ObjectStore for RetryingStore {
         self.retry(|| self.inner.get_tags(key, version_id)).await
     }
 
+    async fn put_tags(&self, key: &Key, version_id: Option<&str>, tags: &[(String, String)]) -> Result<()> {
+        self.retry(|| self.inner.put_tags(key, version_id, tags)).await
+    }
+
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {
         let PutRequest { key, attributes, body, condition, checksum } = request;
         match body {

@@ -56,6 +56,9 @@ fn general(place: &Place<'_>, kind: ErrorKind, refusal: &Refusal<'_>) -> String 
         .filter(|message| !message.is_empty());
     let ours = match kind {
         ErrorKind::NotFound if refusal.code == Some("NoSuchUpload") => "there is no such upload".to_owned(),
+        ErrorKind::NotFound if place.operation.starts_with("Put") => {
+            "the store answers that it does not find what is being written".to_owned()
+        }
         ErrorKind::NotFound => "there is no such object".to_owned(),
         ErrorKind::PreconditionFailed => {
             "the object is not the one expected: it was changed, created or removed".to_owned()

@@ -1,6 +1,7 @@
 //! Writes on the wire: which checksum travels how, and attributes as they are.
 
 use bytes::Bytes;
+use ferry_transfer::checksum::{DigestSet, digest};
 use ferry_transfer::store::{
     BodyChecksum, CompleteUploadRequest, CreateUploadRequest, PutRequest, UploadId, UploadPartRequest,
     UploadedPart, WriteCondition,
@@ -308,4 +309,23 @@ async fn a_missing_bucket_is_not_a_deleted_object() {
             .await;
     let error = compatible(&server).await.delete(&key("k"), None).await.expect_err("no bucket");
     assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn tags_go_to_a_compatible_store_under_an_md5() {
+    let server = Server::start(|_| Answer::ok()).await;
+    let tags = [("k".to_owned(), "v&1".to_owned())];
+    compatible(&server).await.put_tags(&key("k"), None, &tags).await.expect("tagged");
+    let seen = server.only();
+    assert_plain(&seen);
+    let md5 = md5_of(&seen.body);
+    assert_eq!(seen.header("content-md5"), Some(md5.as_str()));
+    assert!(String::from_utf8_lossy(&seen.body).contains("<Key>k</Key><Value>v&amp;1</Value>"));
+    assert!(seen.target().contains("tagging"));
+}
+
+fn md5_of(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    let set = DigestSet { md5: true, ..DigestSet::default() };
+    base64::engine::general_purpose::STANDARD.encode(digest(bytes, set).md5.expect("asked for"))
 }
