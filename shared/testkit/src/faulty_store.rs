@@ -70,6 +70,7 @@ struct State {
     scripts: Vec<Script>,
     calls: BTreeMap<Operation, u64>,
     hides_checksums: bool,
+    loses_upload_tags: bool,
 }
 
 impl FaultyStore {
@@ -93,6 +94,11 @@ impl FaultyStore {
     /// Declares no checksums from now on, as most stores do, whatever the inner store says.
     pub fn hide_checksums(&self) {
         self.state().hides_checksums = true;
+    }
+
+    /// Loses the tags that an upload of parts is begun with from now on, as Ceph 16 does.
+    pub fn lose_upload_tags(&self) {
+        self.state().loses_upload_tags = true;
     }
 
     /// The head as it is told.
@@ -266,7 +272,10 @@ impl ObjectStore for FaultyStore {
         self.run_plain(Operation::PutObject, &key, call).await
     }
 
-    async fn create_upload(&self, request: CreateUploadRequest) -> Result<UploadId> {
+    async fn create_upload(&self, mut request: CreateUploadRequest) -> Result<UploadId> {
+        if self.state().loses_upload_tags {
+            request.attributes.tags.clear();
+        }
         let key = request.key.clone();
         let call = self.inner.create_upload(request);
         self.run_plain(Operation::CreateMultipartUpload, &key, call).await

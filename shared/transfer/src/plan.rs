@@ -151,4 +151,14 @@ mod tests {
         );
         assert_eq!(plan.copy_sizes_log2, BTreeMap::from([(0, 1), (10, 1), (33, 1)]));
     }
+
+    #[test]
+    fn what_fits_into_one_part_goes_in_one_piece() {
+        let settings = CopySettings { part_bytes: 64 << 20, ..CopySettings::default() };
+        let mut plan = Plan::default();
+        plan.add(&missing(settings.multipart_threshold_bytes), &settings, &Capabilities::default());
+        plan.add(&missing(settings.part_bytes), &settings, &Capabilities::default());
+        assert_eq!(plan.source_requests, BTreeMap::from([(RequestKind::Get, 2)]));
+        assert_eq!(plan.destination_requests, BTreeMap::from([(RequestKind::Put, 2)]));
+    }
 }

@@ -26,6 +26,8 @@ struct Upload<'a> {
     head: &'a ObjectHead,
     generation: &'a ETag,
     id: UploadId,
+    /// What the object is to be tagged with, sorted.
+    tags: Vec<(String, String)>,
     digests: DigestSet,
 }
 
@@ -62,6 +64,8 @@ impl Copier {
             .unwrap_or_else(|| PartPlan::new(head.size_bytes, self.settings.part_bytes, limits))
             .map_err(|error| fail(Error::new(ErrorKind::InvalidInput, error.to_string())))?;
         let attributes = self.attributes(route, &request.key, &head).await?;
+        let mut tags = attributes.tags.clone();
+        tags.sort();
         let create = CreateUploadRequest { key: request.destination_key.clone(), attributes };
         let id = route
             .destination
@@ -74,7 +78,7 @@ impl Copier {
             md5: !destination_says_crc && route.destination_etags.wants_md5(),
             crc64_xz: head.checksums.crc64_xz.is_some(),
         };
-        let upload = Upload { route, request: &request, head: &head, generation, id, digests };
+        let upload = Upload { route, request: &request, head: &head, generation, id, tags, digests };
         match self.run(&upload, plan).await {
             Ok(copied) => Ok(copied),
             Err(error) => {
@@ -113,6 +117,7 @@ impl Copier {
             }
             Err(error) => return Err(CopyError::at_destination(error, &upload.request.destination_key)),
         };
+        upload.tag(&written).await?;
         upload.conclude(&parts, crc64_nvme, written, read_check)
     }
 
@@ -226,6 +231,22 @@ impl Upload<'_> {
         let check = super::check_read(self.route, self.head, &whole)
             .map_err(|error| CopyError::Failed(error.on_key(self.request.key.as_str())))?;
         Ok((whole.crc64_nvme, check))
+    }
+
+    /// Several stores accept the tags of an upload at its beginning and lose them (Ceph 16 does). Those are written once more,
+    /// apart.
+    async fn tag(&self, written: &PutResponse) -> Result<(), CopyError> {
+        if self.tags.is_empty() {
+            return Ok(());
+        }
+        let (store, key) = (&self.route.destination, &self.request.destination_key);
+        let version_id = written.version_id.as_deref();
+        let tagged = async {
+            let mut held = store.get_tags(key, version_id).await?;
+            held.sort();
+            if held == self.tags { Ok(()) } else { store.put_tags(key, version_id, &self.tags).await }
+        };
+        tagged.await.map_err(|error| CopyError::at_destination(error, key))
     }
 
     /// The reply to an earlier completion may have been lost: then the upload is gone and the object is there.
