@@ -1,3 +1,7 @@
-//! `ferry sync`: what arrives, what it costs, and what is said about it.
+//! `ferry sync`: what arrives, what it costs, what is deleted, and what is said about it.
 
 mod arrival;
+mod deletes;
+mod large;
+mod report;
+mod repetition;

@@ -3,7 +3,11 @@
 //! Owns: flags, their help and their conflicts. Does not own: anything with a side effect; [`crate::ends`] makes arguments
 //! runnable. Invariant: flags are named like the fields of a task.
 
-#![expect(clippy::doc_markdown, reason = "doc comments of flags are their help texts, printed as they are")]
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "doc comments of flags are their help texts, printed as they are"
+)]
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -98,7 +102,7 @@ pub struct ConfigArgs {
 /// One-off description of the source's store; each flag overrides the same field of ferry.yaml.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct SourceStoreArgs {
-    /// The source's endpoint: https://HOST[:PORT]
+    /// The source's endpoint: https://HOST:PORT
     #[arg(long, value_name = "URL", help_heading = "Source store")]
     pub source_endpoint: Option<String>,
     /// The source's signing region
@@ -121,7 +125,7 @@ pub struct SourceStoreArgs {
 /// One-off description of the destination's store; each flag overrides the same field of ferry.yaml.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct DestStoreArgs {
-    /// The destination's endpoint: https://HOST[:PORT]
+    /// The destination's endpoint: https://HOST:PORT
     #[arg(long, value_name = "URL", help_heading = "Destination store")]
     pub dest_endpoint: Option<String>,
     /// The destination's signing region
@@ -149,7 +153,7 @@ pub struct DestStoreArgs {
 /// One-off description of a single store.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct StoreArgs {
-    /// The endpoint: https://HOST[:PORT]
+    /// The endpoint: https://HOST:PORT
     #[arg(long, value_name = "URL", help_heading = "Stores")]
     pub endpoint: Option<String>,
     /// The signing region
