@@ -258,3 +258,6 @@ fn copy_job(route: &Route, run: &RunId, source: Entry, destination: Option<SeenA
         ..job(route, run, source.key)
     }
 }
+
+#[cfg(test)]
+mod tests;
