@@ -42,12 +42,28 @@ pub struct Finder {
 pub struct ScanProgress {
     /// Objects listed at the source.
     pub found: AtomicU64,
+    /// Their bytes.
+    pub found_bytes: AtomicU64,
     /// Of those, found to be the same at the destination.
     pub up_to_date: AtomicU64,
     /// Jobs on the queue.
     pub enqueued: AtomicU64,
     /// Bytes of the objects those jobs are to copy.
     pub enqueued_bytes: AtomicU64,
+}
+
+impl ScanProgress {
+    /// What is known of a scan that did not come to its end.
+    pub fn report(&self) -> ScanReport {
+        ScanReport {
+            found: self.found.load(Relaxed),
+            found_bytes: self.found_bytes.load(Relaxed),
+            up_to_date: self.up_to_date.load(Relaxed),
+            enqueued: self.enqueued.load(Relaxed),
+            enqueued_bytes: self.enqueued_bytes.load(Relaxed),
+            ..ScanReport::default()
+        }
+    }
 }
 
 /// What a scan found.
@@ -134,6 +150,7 @@ impl Finder {
                 progress.enqueued_bytes.store(report.enqueued_bytes, Relaxed);
             }
             progress.found.store(report.found, Relaxed);
+            progress.found_bytes.store(report.found_bytes, Relaxed);
             progress.up_to_date.store(report.up_to_date, Relaxed);
             if let (Some(deadline), Some(key)) = (deadline, key_at_source)
                 && Instant::now() >= deadline

@@ -80,11 +80,14 @@ impl Ends {
             unsupported: rules.unsupported,
         };
         let ends = Self::join(task, &source_side, &destination_side)?;
-        for (side, store, at) in [
-            ("source", &ends.route.source, &source_side),
-            ("destination", &ends.route.destination, &destination_side),
+        let task = &ends.route.task;
+        for (side, store, prefix, at) in [
+            ("source", &ends.route.source, &task.source.prefix, &source_side),
+            ("destination", &ends.route.destination, &task.destination.prefix, &destination_side),
         ] {
-            let one_key = ListRequest { page_size: Some(1), ..ListRequest::default() };
+            // Under the prefix: a policy may allow no more than that.
+            let one_key =
+                ListRequest { prefix: prefix.clone(), page_size: Some(1), ..ListRequest::default() };
             if let Err(error) = store.list(one_key).await {
                 return Err(unusable(side, at.account.endpoint(), error));
             }

@@ -16,7 +16,7 @@ use ferry_transfer::queue::{Delivery, Queue, QueueDepth};
 use ferry_transfer::receipt::ReceiptSink;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::store::metered::MeterReading;
-use ferry_transfer::{Clock, Error, KeyRange, Result, RunId, SingleRoute, SystemClock};
+use ferry_transfer::{Clock, Error, KeyRange, RunId, SingleRoute, SystemClock};
 use ferry_worker::Worker;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,8 +54,10 @@ pub struct Run {
 pub struct Finished {
     /// Its name.
     pub id: RunId,
-    /// What the finder found; the error of a listing that did not end.
-    pub scan: Result<ScanReport, Error>,
+    /// What the finder found, as far as it came.
+    pub scan: ScanReport,
+    /// Why it did not come to the end, if it did not.
+    pub scan_error: Option<Error>,
     /// What became of its jobs.
     pub counts: Counts,
     /// Requests to the source.
@@ -145,9 +147,14 @@ impl Run {
         if let Err(error) = self.tally.flush() {
             tracing::error!(%error, "the last receipts could not be written");
         }
+        let (scan, scan_error) = match scan {
+            Ok(scan) => (scan, None),
+            Err(error) => (self.progress.report(), Some(error)),
+        };
         Finished {
             id: self.id.clone(),
             scan,
+            scan_error,
             counts: self.tally.counts(),
             source: self.ends.source_meter.read(),
             destination: self.ends.destination_meter.read(),

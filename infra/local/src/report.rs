@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ferry_finder::{DeletePlan, ScanReport};
+use ferry_finder::DeletePlan;
 use ferry_transfer::receipt::SkipReason;
 use ferry_transfer::store::metered::{MeterReading, RequestKind};
 use indicatif::{HumanBytes, HumanCount};
@@ -93,16 +93,13 @@ impl Report {
         let Finished {
             id,
             scan,
+            scan_error,
             counts,
             source: source_reading,
             destination: destination_reading,
             elapsed,
             interrupted,
         } = finished;
-        let (scan, scan_error) = match scan {
-            Ok(scan) => (scan, None),
-            Err(error) => (ScanReport::default(), Some(error.chain())),
-        };
         let mut report = Self {
             run: id.as_str().to_owned(),
             source: source.to_string(),
@@ -125,7 +122,7 @@ impl Report {
             requests: Requests { source: source_reading, destination: destination_reading },
             seconds: elapsed.as_secs_f64(),
             deletes: scan.deletes,
-            scan_error,
+            scan_error: scan_error.map(|error| error.chain()),
             gave_up: counts.gave_up,
             interrupted,
             exit_code: 0,

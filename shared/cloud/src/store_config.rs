@@ -59,6 +59,16 @@ impl StoreConfig {
         Ok(profile)
     }
 
+    /// The endpoint that the AWS tools would take from the environment, for a store that says nothing of its own.
+    fn or_ambient(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        if self.provider.is_none() && self.endpoint.is_none() {
+            // AWS, "Service-specific endpoints": the service's own variable wins.
+            let named = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].into_iter().find_map(variable);
+            self.endpoint = named.filter(|url| !url.is_empty());
+        }
+        self
+    }
+
     /// Checks everything that can be checked without asking anybody.
     pub fn validate(&self) -> Result<()> {
         self.checked().map(drop)
@@ -124,6 +134,7 @@ impl StoreConfig {
 ///
 /// `InvalidInput` for a configuration that cannot be meant, `Configuration` for credentials that cannot be had.
 pub async fn connect(name: &str, config: &StoreConfig) -> Result<S3Account> {
+    let config = &config.clone().or_ambient(|variable| std::env::var(variable).ok());
     let mut setup = setup(name, config).await.map_err(|error| error.at_store(name))?;
     setup.credentials = credentials::provider(&config.credentials, &setup.region)
         .await
@@ -200,6 +211,18 @@ mod tests {
     fn the_provider_is_amazon_without_an_endpoint_and_unknown_with_one() {
         assert_eq!(config("{}").provider(), "aws");
         assert_eq!(config("endpoint: http://127.0.0.1:9000").provider(), "other");
+    }
+
+    #[test]
+    fn a_store_that_says_nothing_follows_the_environment_of_the_aws_tools() {
+        let variable = |name: &str| (name == "AWS_ENDPOINT_URL").then(|| "http://127.0.0.1:4566".to_owned());
+        let ambient = config("{}").or_ambient(variable);
+        assert_eq!(
+            (ambient.endpoint.as_deref(), ambient.provider()),
+            (Some("http://127.0.0.1:4566"), "other")
+        );
+        assert_eq!(config("provider: aws").or_ambient(variable).endpoint, None);
+        assert_eq!(config("endpoint: http://h").or_ambient(variable).endpoint.as_deref(), Some("http://h"));
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! `ferry ls`: buckets, or keys.
 
+use std::sync::Arc;
+
 use anyhow::Result;
+use ferry_transfer::retry::Backoff;
 use ferry_transfer::store::ListRequest;
+use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::Location;
-use ferry_transfer::{Entry, ObjectStore as _};
+use ferry_transfer::{Entry, ObjectStore as _, SystemClock};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -28,7 +32,11 @@ pub async fn run(args: LsArgs, output: &OutputArgs) -> Result<Exit> {
     }
     let location: Location = args.location.parse().map_err(|error| UsageError(format!("{error}")))?;
     let account = single_account(&args.config, &location.store, args.store).await?;
-    let bucket = account.bucket(&location.bucket);
+    let bucket = RetryingStore::new(
+        Arc::new(account.bucket(&location.bucket)),
+        Backoff::default(),
+        Arc::new(SystemClock),
+    );
     let mut request = ListRequest {
         prefix: location.prefix,
         delimiter: (!args.recursive).then(|| "/".to_owned()),

@@ -1,13 +1,13 @@
 //! `ferry sync`: make the destination agree with the source.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ferry_transfer::copy::CopySettings;
 use ferry_transfer::task::Deletes;
 
 use crate::args::{CopyArgs, OutputArgs, SyncArgs};
 use crate::ends::{Ends, Rules};
 use crate::engine::{Finished, Run};
-use crate::exit::{Exit, print, say};
+use crate::exit::{Exit, UsageError, print, say};
 use crate::progress::{Show, watch};
 use crate::report::Report;
 
@@ -16,8 +16,9 @@ pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
     let deletes = if args.delete { Deletes::Mirror(args.max_delete) } else { Deletes::Keep };
     let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, deletes)).await?;
     let receipts = args.receipts.as_deref();
-    let run = Run::new(ends, settings(&args.copy), receipts).with_context(|| {
-        format!("the receipt file {} cannot be written", receipts.unwrap_or("".as_ref()).display())
+    let run = Run::new(ends, settings(&args.copy), receipts).map_err(|error| {
+        let file = receipts.unwrap_or("".as_ref()).display();
+        UsageError(format!("the receipt file {file} cannot be written: {error}"))
     })?;
     let finished = to_end(&run, output).await;
     let task = &run.ends.route.task;

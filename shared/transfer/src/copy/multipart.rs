@@ -143,7 +143,9 @@ impl Upload<'_> {
         let get = GetRequest {
             key: key.clone(),
             if_match: Some(self.generation.clone()),
-            version_id: self.head.version_id.clone(),
+            // The tag names the generation well enough. A version id would take a right of its own (`s3:GetObjectVersion`), and
+            // some stores ignore the range of a read that has one.
+            version_id: None,
             range: Some(range),
         };
         let response = self.route.source.get(get).await.map_err(|error| CopyError::at_source(error, key))?;
