@@ -3,8 +3,15 @@
 //! One binary for all of it, since linking costs more than running. Each module asks one part of the whole what a user would ask;
 //! nothing here knows how the answer comes about.
 
+mod configuration;
+mod demo;
+mod faults;
+mod listing;
 mod objects;
 mod pipeline;
+mod plan;
+mod presign;
+mod verify;
 
 /// The `ferry` program.
 const FERRY: &str = env!("CARGO_BIN_EXE_ferry-under-test");

@@ -16,3 +16,4 @@ pub mod web;
 pub use function::Function;
 pub use pair::{Pair, Side, StoreSetup};
 pub use program::{Ended, Program};
+pub use scripted::Scripted;

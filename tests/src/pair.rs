@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ferry_testkit::bucket::{Bucket, BucketSettings, StoredObject};
 use ferry_testkit::faults::{Action, Rule};
 use ferry_testkit::operation::Operation;
@@ -204,9 +206,13 @@ pub fn assert_same_object(key: &str, original: &StoredObject, copy: &StoredObjec
     assert_eq!(shown_attributes(original), shown_attributes(copy), "{key:?} has other attributes");
 }
 
-/// The attributes as a store shows them: S3 makes up a type for an object that was written without one.
+/// The attributes as a reader sees them: S3 makes up a type for an object that was written without one, and shows user metadata
+/// beyond ASCII as an encoded word (RFC 2047).
 fn shown_attributes(object: &StoredObject) -> Attributes {
     let mut attributes = object.attributes.clone();
     attributes.content_type.get_or_insert_with(|| "binary/octet-stream".to_owned());
+    for value in attributes.user_metadata.values_mut().filter(|value| !value.is_ascii()) {
+        *value = format!("=?UTF-8?B?{}?=", STANDARD.encode(value.as_bytes()));
+    }
     attributes
 }

@@ -144,7 +144,7 @@ pub async fn single_account(config: &ConfigArgs, name: &str, flags: StoreArgs) -
 
 /// Nothing was tried yet, so whatever keeps a whole side from being listed is for the user to set right; except that a store may
 /// fail for now.
-fn unusable(side: &str, endpoint: &str, error: ferry_transfer::Error) -> anyhow::Error {
+pub fn unusable(side: &str, endpoint: &str, error: ferry_transfer::Error) -> anyhow::Error {
     let fails_for_now = error.status().is_some_and(|status| status == 429 || status >= 500);
     if fails_for_now {
         error.into()
@@ -166,4 +166,23 @@ fn refuse_loops(task: &Task, source: &S3Account, destination: &S3Account) -> Res
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_transfer::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_side_that_nobody_serves_is_a_mistake_and_one_that_fails_for_now_is_not() {
+        let at = "http://127.0.0.1:9";
+        let nobody = unusable("source", at, Error::new(ErrorKind::Transient, "cannot reach it"));
+        let usage = nobody.downcast_ref::<UsageError>().expect("a mistake");
+        assert!(usage.0.contains(at) && usage.0.contains("cannot reach it"), "{usage}");
+        let page_of_a_portal = Error::new(ErrorKind::Transient, "no listing").with_status(200);
+        assert!(unusable("source", at, page_of_a_portal).is::<UsageError>());
+        let busy = Error::new(ErrorKind::Throttled, "later").with_status(503);
+        assert!(!unusable("source", at, busy).is::<UsageError>());
+    }
 }

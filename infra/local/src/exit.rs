@@ -43,6 +43,17 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// A listing that began and did not end: exit code 1, whatever broke it off.
+#[derive(Debug, thiserror::Error)]
+#[error("the listing broke off: {0}")]
+pub struct BrokenListing(String);
+
+impl From<ferry_transfer::Error> for BrokenListing {
+    fn from(error: ferry_transfer::Error) -> Self {
+        Self(error.chain())
+    }
+}
+
 /// Prints an error that ended a command, with its causes, and picks the exit code.
 pub fn failed(error: &anyhow::Error) -> Exit {
     say(&format!("ferry: {}", ferry_transfer::chain(error.as_ref())));

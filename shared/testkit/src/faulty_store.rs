@@ -71,6 +71,7 @@ struct State {
     calls: BTreeMap<Operation, u64>,
     hides_checksums: bool,
     loses_upload_tags: bool,
+    hides_tags_in_heads: bool,
 }
 
 impl FaultyStore {
@@ -99,6 +100,11 @@ impl FaultyStore {
     /// Loses the tags that an upload of parts is begun with from now on, as Ceph 16 does.
     pub fn lose_upload_tags(&self) {
         self.state().loses_upload_tags = true;
+    }
+
+    /// Says nothing of tags in the answer to a HEAD from now on, only in that to a GET.
+    pub fn hide_tags_in_heads(&self) {
+        self.state().hides_tags_in_heads = true;
     }
 
     /// The head as it is told.
@@ -246,7 +252,11 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectHead> {
-        self.run_plain(Operation::HeadObject, key, self.inner.head(key)).await.map(|head| self.told(head))
+        let mut head = self.run_plain(Operation::HeadObject, key, self.inner.head(key)).await?;
+        if self.state().hides_tags_in_heads {
+            head.tag_count = 0;
+        }
+        Ok(self.told(head))
     }
 
     async fn get(&self, request: GetRequest) -> Result<GetResponse> {

@@ -61,13 +61,15 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
             generation = source.etag;
             version_id = source.version_id;
         }
+        let condition = condition(route, &seen);
+        let is_conditional = condition != WriteCondition::None;
         let request = CopyRequest {
             key: job.key.clone(),
             destination_key: destination_key.clone(),
             generation: generation.clone(),
             version_id: version_id.clone(),
             size_hint_bytes,
-            condition: condition(route, &seen),
+            condition,
         };
         match copier.copy(route, request).await {
             Ok(copied) if later_scans_can_tell(route, &copied) => return Ok(Outcome::Copied(copied)),
@@ -96,9 +98,10 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                 generation = source.etag;
                 version_id = source.version_id;
             }
-            Err(CopyError::DestinationChanged) => {
+            Err(CopyError::DestinationChanged(error)) => {
                 let now = find(&route.destination, &destination_key).await?;
-                if condition_held(&seen, now.as_ref()) {
+                // 409 says that somebody else was writing at that moment, and nothing about the condition.
+                if condition_held(&seen, now.as_ref()) && error.status() != Some(409) {
                     // The store refuses a condition that does hold (Ceph 16 answers 412 to the right ETag).
                     tracing::debug!(store = %route.destination.name(), "conditional writes do not work here: going on without");
                     route.give_up_conditions();
@@ -106,10 +109,9 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                     seen = Seen::Unknown;
                 }
             }
-            Err(CopyError::Failed(error)) if is_condition_unsupported(&error, route, &seen) => {
-                route.give_up_conditions();
-            }
-            Err(CopyError::Failed(error)) => return Err(error),
+            // Stores without conditional writes say so (OSS: 400 or 501 `NotImplemented`, naming the header).
+            Err(CopyError::WriteUnsupported(_)) if is_conditional => route.give_up_conditions(),
+            Err(CopyError::Failed(error) | CopyError::WriteUnsupported(error)) => return Err(error),
         }
     }
     Err(Error::new(
@@ -148,11 +150,6 @@ fn condition_held(seen: &Seen, now: Option<&ObjectHead>) -> bool {
         (Seen::Generation(Some(before)), Some(now)) => now.etag.as_ref() == Some(before),
         _ => false,
     }
-}
-
-/// Stores without conditional writes say so (OSS: 400 or 501 `NotImplemented`, naming the header).
-fn is_condition_unsupported(error: &Error, route: &Route, seen: &Seen) -> bool {
-    error.kind() == ErrorKind::Unsupported && condition(route, seen) != WriteCondition::None
 }
 
 /// `None` where the object is not there.

@@ -113,8 +113,10 @@ pub enum CopyError {
     SourceGone,
     /// The object is archived.
     SourceArchived,
-    /// The destination is not what the condition says.
-    DestinationChanged,
+    /// The destination is not what the condition says, or was just being written by somebody else.
+    DestinationChanged(Error),
+    /// The destination does not support the write that carries the condition as it was asked.
+    WriteUnsupported(Error),
     /// Anything else.
     Failed(Error),
 }
@@ -131,8 +133,16 @@ impl CopyError {
 
     fn at_destination(error: Error, key: &Key) -> Self {
         match error.kind() {
-            ErrorKind::PreconditionFailed => Self::DestinationChanged,
+            ErrorKind::PreconditionFailed => Self::DestinationChanged(error.on_key(key.as_str())),
             _ => Self::Failed(error.on_key(key.as_str())),
+        }
+    }
+
+    /// Of the one write of a copy that carries its condition: the PUT, or the completion of an upload.
+    fn at_conditional_write(error: Error, key: &Key) -> Self {
+        match error.kind() {
+            ErrorKind::Unsupported => Self::WriteUnsupported(error.on_key(key.as_str())),
+            _ => Self::at_destination(error, key),
         }
     }
 }

@@ -52,13 +52,19 @@ async fn a_plan_beyond_the_limit_is_refused_before_its_first_delete() {
         assert_eq!(ended.report()["copied"], 1, "what is new is copied all the same: {ended}");
         assert_eq!(deletes(&pair), if refused { 0 } else { 4 }, "{limit}");
         if refused {
+            assert_eq!(pair.to().len(), 15, "{ended}");
             let refusal = &ended.report()["deletes"]["refused"];
             assert_eq!((&refusal["planned"], &refusal["held"]), (&4.into(), &14.into()), "{ended}");
-            let text = whole(&pair, "sync").args(["--delete", "--max-delete", limit]).run().await.expect_code(4);
-            let said = format!("more than --max-delete {limit}. Nothing was deleted.");
-            assert!(text.stdout.contains(&said), "{text}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_was_planned_and_that_nothing_went() {
+    let pair = with_extra(4).await;
+    let text = whole(&pair, "sync").args(["--delete", "--max-delete", "20%"]).run().await.expect_code(4);
+    let said = "Refused to delete 4 of 14 objects at the destination: more than --max-delete 20%. Nothing was deleted.";
+    assert!(text.stdout.contains(said), "{text}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ Arguments: the program, the cache directory with one virtual environment for eac
 
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
@@ -72,6 +73,8 @@ def main() -> int:
     args = parser.parse_args()
     home = args.work / "home"
     home.mkdir()
+    # A build that is stopped leaves no server behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     tally, ferry = Tally(), Ferry(args.program.resolve(), home)
     with ExitStack() as stack:
         running = start(tally, stack, args.cache, args.work)

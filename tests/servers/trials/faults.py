@@ -11,7 +11,8 @@ from .objects import MIB, Item, bulk, pattern
 from .pair import Pair, Trial, check
 from .proxy import Dropped, Request, Response, Rule, refusal
 
-LARGE = 45 * MIB + 11
+LARGE = 22 * MIB + 11
+"""Five parts of 5 MiB, four of which travel at once."""
 
 
 def on(kind: str, key: str | None = None) -> Callable[[Request], bool]:
@@ -21,7 +22,7 @@ def on(kind: str, key: str | None = None) -> Callable[[Request], bool]:
 
 def generation(name: str) -> Item:
     """One generation of a large object: same size each time, other bytes throughout."""
-    return Item("object", pattern(name, LARGE), {"Metadata": {"generation": name}}, part_mib=8)
+    return Item("object", pattern(name, LARGE), {"Metadata": {"generation": name}}, part_mib=5)
 
 
 def digest(item: Item) -> str:
@@ -58,7 +59,7 @@ def overwritten_always(pair: Pair):
             trial.fill([generations[next(count) % 4]])
 
         # Every third read: a copy in six parts is always caught in the middle.
-        trial.rules(source=(Rule(_every(on("GET", "object"), 3), before=overwrite, times=25),))
+        trial.rules(source=(Rule(_every(on("GET", "object"), 3), before=overwrite, times=12),))
         outcome = trial.run()
         trial.rules()
         held = trial.held()
@@ -92,7 +93,7 @@ def deleted_meanwhile(pair: Pair):
         trial.fill([generation("only"), *bulk(3)])
 
         def delete(_request: Request):
-            pair.source.client().delete_object(Bucket=trial.source_bucket, Key="object")
+            trial.delete("object")
 
         trial.rules(source=(Rule(_nth(on("GET", "object"), 2), before=delete, times=1),))
         report = trial.expect_done().report
@@ -218,14 +219,16 @@ def error_in_success(pair: Pair):
 @check("a listing that fails, lies or breaks off never ends in agreement, and nothing is deleted")
 def broken_listings(pair: Pair):
     with pair.trial() as trial:
-        items = bulk(_two_pages(trial))
+        items = bulk(trial.two_pages(small=80))
         trial.fill(items)
         trial.fill_destination(items + [Item("extra", b"x"), Item("zzz", b"x")])
         expected = len(objects.keys(pair.destination.client(), trial.destination_bucket))
         problems = []
-        commands = (("sync", ("--delete", "--max-delete", "100%")), ("verify", ()))
-        for side, (verb, flags) in itertools.product(("source", "destination"), commands):
+        mirror = ("sync", "--delete", "--max-delete", "100%")
+        for side, (verb, *flags) in itertools.product(("source", "destination"), (mirror, ("verify",))):
             for name, rule in _listing_faults():
+                if verb == "verify" and name not in ("500 from page 2 on", "half of the XML of page 2"):
+                    continue
                 trial.rules(**{side: (rule,)})
                 outcome = trial.run(verb, *flags)
                 left = len(objects.keys(pair.destination.client(), trial.destination_bucket))
@@ -254,14 +257,6 @@ def killed(pair: Pair):
         _assert_no_torn(trial)
         trial.expect_done()
         trial.assert_same(with_etag=True)
-
-
-def _two_pages(trial: Trial) -> int:
-    """How many objects make two pages at each side: few where pages can be made small on the way, which is quicker."""
-    if trial.pair.source.checks_credentials or trial.pair.destination.checks_credentials:
-        return 1100
-    trial.source_proxy.page_size = trial.destination_proxy.page_size = 50
-    return 80
 
 
 def _assert_no_torn(trial: Trial):

@@ -127,6 +127,8 @@ def large() -> list[Item]:
         Item(f"parts/{size}-by-{part}", pattern(f"{size}/{part}", size * MIB + 17), part_mib=part)
         for size, part in ((11, 5), (17, 8), (33, 16), (40, 5))
     ]
+    # Two parts of 5 MiB look like two of 8: whatever boundaries the copy gets, its bytes are the same.
+    items.append(Item("parts/ambiguous", pattern("ambiguous", 9 * MIB), part_mib=5))
     items.append(Item("parts/exactly-two", pattern("two", 16 * MIB), part_mib=8))
     items.append(Item("parts/only-one", pattern("one", 1 * MIB), part_mib=5))
     items.append(Item("parts/attributed", pattern("attr", 12 * MIB), _multipart_attributes(), part_mib=5))
@@ -257,7 +259,12 @@ def remove_bucket(client, bucket: str):
         client.delete_objects(Bucket=bucket, Delete=batch)
     for name in set(names) - set(plain):
         client.delete_object(Bucket=bucket, Key=name)
-    client.delete_bucket(Bucket=bucket)
+    try:
+        client.delete_bucket(Bucket=bucket)
+    except ClientError as error:
+        # Older versions: they go with the server.
+        if error.response["Error"]["Code"] != "BucketNotEmpty":
+            raise
 
 
 def unholdable(client, bucket: str, items: list[Item]) -> dict[str, str]:

@@ -69,6 +69,10 @@ class Trial:
         """Puts one object into the source, past the proxy."""
         objects.put(self.pair.source.client(), self.source_bucket, Item(key, body, extra))
 
+    def delete(self, key: str):
+        """Deletes one object of the source, past the proxy."""
+        self.pair.source.client().delete_object(Bucket=self.source_bucket, Key=key)
+
     def held(self) -> dict[str, objects.Held]:
         """What the destination holds, past the proxy."""
         return objects.read_all(self.pair.destination.client(), self.destination_bucket)
@@ -87,6 +91,13 @@ class Trial:
         """Forgets what the proxies saw, and gives them new rules."""
         self.source_proxy.reset(*source)
         self.destination_proxy.reset(*destination)
+
+    def two_pages(self, small: int) -> int:
+        """How many objects make two pages of a listing: few where pages can be made small on the way, which is quicker."""
+        if self.pair.source.checks_credentials or self.pair.destination.checks_credentials:
+            return 1100
+        self.source_proxy.page_size = self.destination_proxy.page_size = small * 2 // 3
+        return small
 
     def assert_same_listing(self):
         """Both buckets list the same keys, sizes and ETags: the cheap comparison for many plain objects."""

@@ -285,18 +285,25 @@ async fn an_archived_object_is_skipped_with_its_reason() {
 }
 
 #[tokio::test]
-async fn tags_of_a_large_object_survive_a_store_that_loses_those_of_uploads() {
-    let stage = Stage::new(Deletes::Keep);
-    let tags = vec![("colour".to_owned(), "red".to_owned()), ("a".to_owned(), "1".to_owned())];
-    stage.source.put_object("a", vec![7; 100]);
-    stage.source.set_tags("a", tags.clone()).expect("tagged");
-    stage.destination_faults.lose_upload_tags();
-    stage.deliver(r#"{"key":"a"}"#, 1).await;
-    assert!(matches!(stage.last_outcome(), Outcome::Copied(_)));
-    let mut held = stage.destination.get("a").expect("copied").attributes.tags.clone();
-    held.sort();
-    assert_eq!(held, [tags[1].clone(), tags[0].clone()]);
-    assert_eq!(stage.destination_faults.calls(Operation::CreateMultipartUpload), 1);
+async fn tags_of_a_large_object_survive_stores_that_hide_or_lose_them() {
+    for (hides, loses) in [(true, false), (false, true), (true, true)] {
+        let stage = Stage::new(Deletes::Keep);
+        let tags = [("colour".to_owned(), "red".to_owned()), ("a".to_owned(), "1".to_owned())];
+        stage.source.put_object("a", vec![7; 100]);
+        stage.source.set_tags("a", tags.to_vec()).expect("tagged");
+        if hides {
+            stage.source_faults.hide_tags_in_heads();
+        }
+        if loses {
+            stage.destination_faults.lose_upload_tags();
+        }
+        stage.deliver(r#"{"key":"a"}"#, 1).await;
+        assert!(matches!(stage.last_outcome(), Outcome::Copied(_)));
+        let mut held = stage.destination.get("a").expect("copied").attributes.tags.clone();
+        held.sort();
+        assert_eq!(held, [tags[1].clone(), tags[0].clone()], "hides: {hides}, loses: {loses}");
+        assert_eq!(stage.destination_faults.calls(Operation::CreateMultipartUpload), 1);
+    }
 }
 
 /// One thing that happens while messages are being delivered.

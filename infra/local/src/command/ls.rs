@@ -13,14 +13,15 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::args::{LsArgs, OutputArgs};
-use crate::ends::single_account;
-use crate::exit::{Exit, UsageError, print};
+use crate::ends::{single_account, unusable};
+use crate::exit::{BrokenListing, Exit, UsageError, print};
 
 /// Lists buckets of a store, or keys under a prefix.
 pub async fn run(args: LsArgs, output: &OutputArgs) -> Result<Exit> {
     if let Some(store) = args.location.strip_suffix("://") {
         let account = single_account(&args.config, store, args.store).await?;
-        for bucket in account.list_buckets().await? {
+        let buckets = account.list_buckets().await;
+        for bucket in buckets.map_err(|error| unusable("store", account.endpoint(), error))? {
             let created = bucket.created.map(text_time);
             if output.json {
                 print(&json!({ "bucket": bucket.name, "created": created }).to_string());
@@ -43,7 +44,11 @@ pub async fn run(args: LsArgs, output: &OutputArgs) -> Result<Exit> {
         ..ListRequest::default()
     };
     loop {
-        let page = bucket.list(request.clone()).await?;
+        let page = match bucket.list(request.clone()).await {
+            Err(error) if request.cursor.is_some() => return Err(BrokenListing::from(error).into()),
+            Err(error) => return Err(unusable("store", account.endpoint(), error)),
+            Ok(page) => page,
+        };
         for prefix in &page.common_prefixes {
             print(&if output.json {
                 json!({ "prefix": prefix }).to_string()

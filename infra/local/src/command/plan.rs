@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::args::{OutputArgs, PlanArgs};
 use crate::command::sync::settings;
 use crate::ends::{Ends, Rules};
-use crate::exit::{Exit, UsageError, print};
+use crate::exit::{BrokenListing, Exit, UsageError, print};
 use crate::report::kinds;
 
 /// A plan and its price.
@@ -48,7 +48,7 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
     let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, Deletes::Keep)).await?;
     let mut plan = Plan::default();
     let mut scan = Scan::new(std::sync::Arc::clone(&ends.route), &KeyRange::ALL);
-    while let Some(finding) = scan.next().await? {
+    while let Some(finding) = scan.next().await.map_err(BrokenListing::from)? {
         plan.add(&finding, &settings, ends.route.destination.capabilities());
     }
     let (source_listed, destination_listed) = (ends.source_meter.read(), ends.destination_meter.read());

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::args::{OutputArgs, ReadWhich, VerifyArgs};
 use crate::command::ls::shown;
 use crate::ends::{Ends, Rules};
-use crate::exit::{Exit, print};
+use crate::exit::{BrokenListing, Exit, print};
 
 /// Objects read at once, on both sides each.
 const READS_IN_FLIGHT: usize = 8;
@@ -76,7 +76,7 @@ pub async fn run(args: VerifyArgs, output: &OutputArgs) -> Result<Exit> {
     };
     let mut reads: FuturesUnordered<BoxFuture<'static, (Entry, Content)>> = FuturesUnordered::new();
     let mut scan = Scan::new(Arc::clone(&ends.route), &KeyRange::ALL);
-    while let Some(finding) = scan.next().await? {
+    while let Some(finding) = scan.next().await.map_err(BrokenListing::from)? {
         if let Finding::Same { source, destination, evidence } = &finding
             && (args.read == ReadWhich::All
                 || (args.read == ReadWhich::Unproven && *evidence != Evidence::Etag))

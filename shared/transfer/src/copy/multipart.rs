@@ -26,7 +26,7 @@ struct Upload<'a> {
     head: &'a ObjectHead,
     generation: &'a ETag,
     id: UploadId,
-    /// What the object is to be tagged with, sorted.
+    /// The tags it was begun with.
     tags: Vec<(String, String)>,
     digests: DigestSet,
 }
@@ -36,6 +36,8 @@ struct Part {
     uploaded: UploadedPart,
     digests: Digests,
     check: WriteCheck,
+    /// How many tags its read said that the source object has.
+    tag_count: u32,
 }
 
 impl Copier {
@@ -64,8 +66,7 @@ impl Copier {
             .unwrap_or_else(|| PartPlan::new(head.size_bytes, self.settings.part_bytes, limits))
             .map_err(|error| fail(Error::new(ErrorKind::InvalidInput, error.to_string())))?;
         let attributes = self.attributes(route, &request.key, &head).await?;
-        let mut tags = attributes.tags.clone();
-        tags.sort();
+        let tags = attributes.tags.clone();
         let create = CreateUploadRequest { key: request.destination_key.clone(), attributes };
         let id = route
             .destination
@@ -102,6 +103,7 @@ impl Copier {
 
         let (crc64_nvme, read_check) = upload.check_read(&parts)?;
         upload.check_still_current().await?;
+        let tags = self.tags(upload, &parts).await?;
         let complete = CompleteUploadRequest {
             key: upload.request.destination_key.clone(),
             upload_id: upload.id.clone(),
@@ -115,10 +117,24 @@ impl Copier {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 upload.completed_before(error, &parts).await?
             }
-            Err(error) => return Err(CopyError::at_destination(error, &upload.request.destination_key)),
+            Err(error) => {
+                return Err(CopyError::at_conditional_write(error, &upload.request.destination_key));
+            }
         };
-        upload.tag(&written).await?;
+        upload.tag(&written, &tags).await?;
         upload.conclude(&parts, crc64_nvme, written, read_check)
+    }
+
+    /// What the object is to be tagged with, sorted. The answer to a HEAD says nothing of tags on some stores, that to a GET does.
+    async fn tags(&self, upload: &Upload<'_>, parts: &[Part]) -> Result<Vec<(String, String)>, CopyError> {
+        let tag_count = parts.iter().map(|part| part.tag_count).max().unwrap_or(0);
+        let mut tags = upload.tags.clone();
+        if tags.is_empty() && upload.head.tag_count == 0 && tag_count > 0 {
+            let head = ObjectHead { tag_count, ..upload.head.clone() };
+            tags = self.attributes(upload.route, &upload.request.key, &head).await?.tags;
+        }
+        tags.sort();
+        Ok(tags)
     }
 
     /// One part, read and written until it is there or cannot be.
@@ -203,7 +219,7 @@ impl Upload<'_> {
             (None, None) => WriteCheck::Length,
         };
         let uploaded = UploadedPart { crc64_nvme: Some(digests.crc64_nvme), ..uploaded };
-        Ok(Part { uploaded, digests, check })
+        Ok(Part { uploaded, digests, check, tag_count: response.head.tag_count })
     }
 
     /// Looks once more before the object appears. Copying parts can take hours, and where the two ETags cannot be compared the
@@ -237,8 +253,8 @@ impl Upload<'_> {
 
     /// Several stores accept the tags of an upload at its beginning and lose them (Ceph 16 does). Those are written once more,
     /// apart.
-    async fn tag(&self, written: &PutResponse) -> Result<(), CopyError> {
-        if self.tags.is_empty() {
+    async fn tag(&self, written: &PutResponse, tags: &[(String, String)]) -> Result<(), CopyError> {
+        if tags.is_empty() {
             return Ok(());
         }
         let (store, key) = (&self.route.destination, &self.request.destination_key);
@@ -246,7 +262,7 @@ impl Upload<'_> {
         let tagged = async {
             let mut held = store.get_tags(key, version_id).await?;
             held.sort();
-            if held == self.tags { Ok(()) } else { store.put_tags(key, version_id, &self.tags).await }
+            if held == tags { Ok(()) } else { store.put_tags(key, version_id, tags).await }
         };
         tagged.await.map_err(|error| CopyError::at_destination(error, key))
     }

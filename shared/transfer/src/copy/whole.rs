@@ -59,7 +59,7 @@ impl Copier {
             Err(error) => {
                 return Err(match source_fault.take() {
                     Some(fault) => CopyError::at_source(fault, &request.key),
-                    None => CopyError::at_destination(error, &request.destination_key),
+                    None => CopyError::at_conditional_write(error, &request.destination_key),
                 });
             }
         };

@@ -1,0 +1,8 @@
+//! What happens when a server fails, lies, or changes under a copy: it arrives whole, or it is said that it did not.
+
+mod bodies;
+mod changes;
+mod conditions;
+mod hopeless;
+mod listings;
+mod passing;

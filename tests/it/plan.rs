@@ -1,0 +1,108 @@
+//! `ferry plan`: what a sync would do, and nothing done.
+
+use ferry_testkit::faults::Action;
+use ferry_testkit::operation::Operation;
+use ferry_tests::{Ended, Pair, Side};
+use ferry_transfer::{Attributes, StorageClass};
+use serde_json::{Value, json};
+
+use crate::objects::{bytes, fill_small, parts, small_key, sync, whole};
+
+const MIB: usize = 1 << 20;
+
+async fn plan(pair: &Pair, args: &[&str]) -> Ended {
+    whole(pair, "plan").args(["--json"]).args(args.iter().copied()).run().await
+}
+
+/// Missing, different, equal and extra objects, small and in parts.
+async fn mixed() -> Pair {
+    let pair = Pair::start().await;
+    fill_small(&pair.from(), 10);
+    for number in 0..4 {
+        let key = small_key(number);
+        pair.to().put_object(&key, pair.from().bytes(&key).expect("object"));
+    }
+    pair.to().put_object(&small_key(4), "another size");
+    pair.to().put_object("extra/1", "1");
+    pair.to().put_object("extra/2", "2");
+    pair.from().put_object_in_parts("parts", parts(&bytes(12 * MIB, 1), 8 * MIB), Attributes::default());
+    pair
+}
+
+#[tokio::test]
+async fn a_plan_counts_what_a_sync_then_does() {
+    let pair = mixed().await;
+    let before = (pair.from().keys(), pair.to().keys());
+    let ended = plan(&pair, &[]).await.expect_code(0);
+    let planned = ended.report();
+    for (name, count) in
+        [("found", 11), ("missing", 6), ("different", 1), ("up_to_date", 4), ("extra", 2), ("archived", 0)]
+    {
+        assert_eq!(planned[name], count, "{name}: {ended}");
+    }
+    assert_eq!((pair.from().keys(), pair.to().keys()), before);
+    let asked = |server: &ferry_testkit::s3::S3Server| -> Vec<&str> { server.requests().into_keys().collect() };
+    assert_eq!((asked(&pair.source), asked(&pair.destination)), (vec!["ListObjectsV2"], vec!["ListObjectsV2"]));
+
+    let done = sync(&pair, &[]).await.expect_code(0).report();
+    assert_eq!(done["copied_bytes"], planned["copy_bytes"], "{done}");
+    for (side, requests) in [("source", "source_requests"), ("destination", "destination_requests")] {
+        let mut made = done["requests"][side]["requests"].clone();
+        made.as_object_mut().expect("requests").remove("list");
+        assert_eq!(made, planned[requests], "what was planned for the {side} is what was asked of it");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_tells_a_script_whether_there_is_anything_to_do() {
+    let pair = mixed().await;
+    plan(&pair, &["--exit-code"]).await.expect_code(3);
+    sync(&pair, &["--delete"]).await.expect_code(0);
+    let ended = plan(&pair, &["--exit-code"]).await.expect_code(0);
+    assert_eq!(ended.report()["up_to_date"], 11, "{ended}");
+    pair.to().put_object("extra", "x");
+    plan(&pair, &["--exit-code"]).await.expect_code(3);
+    plan(&pair, &[]).await.expect_code(0);
+}
+
+#[tokio::test]
+async fn a_plan_knows_what_is_archived_and_prices_what_it_can() {
+    let pair = mixed().await;
+    assert!(pair.from().set_storage_class(&small_key(9), StorageClass::parse("DEEP_ARCHIVE")));
+    let planned = plan(&pair, &[]).await.expect_code(0).report();
+    assert_eq!((&planned["archived"], &planned["source_cost"]), (&1.into(), &Value::Null), "{planned}");
+    let args = ["--source-provider", "aws", "--source-addressing", "path"];
+    let planned = plan(&pair, &args).await.expect_code(0).report();
+    let cost = &planned["source_cost"];
+    assert!(cost["requests_usd"].as_f64().is_some_and(|usd| usd > 0.0), "{planned}");
+    std::fs::write(pair.directory().join("prices.yaml"), "not: [a price table").expect("written");
+    let ended = plan(&pair, &["--prices", "prices.yaml"]).await;
+    ended.expect_refusal(&["prices.yaml"]);
+}
+
+#[tokio::test]
+async fn a_plan_in_words_says_the_same() {
+    let pair = mixed().await;
+    let ended = whole(&pair, "plan").run().await.expect_code(0);
+    for words in ["found      11 objects", "7 objects", "6 missing, 1 different", "2 at the destination only"] {
+        assert!(ended.stdout.contains(words), "no {words:?} in\n{ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_from_half_a_listing_is_no_plan() {
+    let pair = Pair::start().await;
+    for number in 0..1_200 {
+        pair.from().put_object(&format!("{number:05}"), "x");
+    }
+    pair.fail_from(Side::Source, Operation::ListObjectsV2, 3, 20, &Action::ACCESS_DENIED);
+    let ended = plan(&pair, &[]).await.expect_code(1);
+    assert!(ended.stdout.is_empty() && ended.stderr.contains("harbour://docks"), "{ended}");
+}
+
+#[tokio::test]
+async fn an_empty_source_has_an_empty_plan() {
+    let pair = Pair::start().await;
+    let planned = plan(&pair, &["--exit-code"]).await.expect_code(0).report();
+    assert_eq!((&planned["found"], &planned["source_requests"]), (&0.into(), &json!({})), "{planned}");
+}
