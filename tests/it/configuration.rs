@@ -97,8 +97,8 @@ async fn a_credential_file_or_command_that_is_of_no_use_is_named_and_not_shown()
     let ended = whole(&pair, "sync").args(["--source-credentials", "command:/not/there"]).run().await;
     ended.expect_refusal(&["command:/not/there", "cannot be run"]);
     let ended = whole(&pair, "sync").args(["--source-credentials", "wJalrXUtnFEMI-a-secret"]).run().await;
-    let ended = ended.expect_refusal(&["env:PREFIX"]);
-    assert_eq!(ended.stderr.matches("wJalrXUtnFEMI").count(), ended.stderr.matches("'wJalrXUtnFEMI").count(), "{ended}");
+    let ended = ended.expect_refusal(&["--source-credentials", "env:PREFIX"]);
+    assert!(!ended.shows("wJalr"), "{ended}");
 }
 
 #[tokio::test]
@@ -111,7 +111,8 @@ async fn keys_in_a_file_work_in_every_form() {
         format!("{id}\n{secret}\n"),
     ] {
         std::fs::write(pair.directory().join("keys"), &text).expect("written");
-        let ended = ferry(&pair, ["ls", "harbour://docks", "--credentials", "file:keys", "--json"]).run().await;
+        let ended =
+            ferry(&pair, ["ls", "harbour://docks", "--credentials", "file:keys", "--json"]).run().await;
         assert!(!ended.shows(secret));
         ended.expect_code(0);
     }
@@ -145,7 +146,8 @@ async fn what_is_no_object_store_is_refused_whatever_it_answers() {
         let shown = format!("{page:?}");
         let server = Scripted::start(move |_number, _uri| page.clone()).await;
         let side = SIDES[number % 2];
-        let ended = whole(&pair, "sync").args([flag(side, "endpoint").as_str(), &server.endpoint()]).run().await;
+        let ended =
+            whole(&pair, "sync").args([flag(side, "endpoint").as_str(), &server.endpoint()]).run().await;
         assert_eq!(ended.code, 2, "{shown}: {ended}");
         ended.expect_refusal(&[&server.endpoint(), "cannot be used as an S3 store"]);
     }
@@ -193,19 +195,19 @@ async fn unknown_providers_and_stores_are_named_beside_the_known_ones() {
 #[tokio::test]
 async fn a_file_that_cannot_be_meant_is_refused_with_its_name_line_and_field() {
     let pair = pair().await;
-    let lines = |text: &str| text.to_owned();
     for (text, words) in [
-        (lines("stores:\n  harbour:\n    endpoint: http://127.0.0.1:1\n    regoin: x\n"), ["line 4", "regoin"]),
-        (lines("stores: [\n"), ["line", "ferry.yaml"]),
-        (lines("shops: {}\n"), ["line 1", "shops"]),
-        (lines("stores:\n  harbour: {credentials: wJalrXUtnFEMI}\n"), ["line 2", "env:PREFIX"]),
-        (lines("stores:\n  harbour: {endpoint: 'ftp://h'}\n"), ["harbour", "must begin with"]),
-        (lines("stores:\n  'har bour': {}\n"), ["har bour", "use letters"]),
-        (lines("stores:\n  a: {provider: minio}\n"), ["store a", "needs an `endpoint`"]),
+        ("stores:\n  harbour:\n    endpoint: http://127.0.0.1:1\n    regoin: x\n", ["line 4", "regoin"]),
+        ("stores: [\n", ["line", "ferry.yaml"]),
+        ("shops: {}\n", ["line 1", "shops"]),
+        ("stores:\n  harbour: {credentials: wJalrXUtnFEMI}\n", ["line 2", "env:PREFIX"]),
+        ("stores:\n  harbour:\n    secret_access_key: wJalrXUtnFEMI\n", ["line 3", "secret_access_key"]),
+        ("stores:\n  harbour: {endpoint: 'ftp://h'}\n", ["harbour", "must begin with"]),
+        ("stores:\n  'har bour': {}\n", ["har bour", "use letters"]),
+        ("stores:\n  a: {provider: minio}\n", ["store a", "needs an `endpoint`"]),
     ] {
-        std::fs::write(pair.directory().join("ferry.yaml"), &text).expect("written");
+        std::fs::write(pair.directory().join("ferry.yaml"), text).expect("written");
         let ended = whole(&pair, "sync").run().await.expect_refusal(&["ferry.yaml", words[0], words[1]]);
-        assert!(!text.contains("wJalr") || !ended.shows("credentials: wJalrXUtnFEMI"), "{ended}");
+        assert!(!ended.shows("wJalr"), "{ended}");
     }
     let ended = whole(&pair, "sync").args(["--config", "elsewhere.yaml"]).run().await;
     ended.expect_refusal(&["elsewhere.yaml", "cannot be read"]);
@@ -260,10 +262,14 @@ async fn ambient_credentials_that_are_not_there_are_missed_by_name() {
 #[tokio::test]
 async fn logs_show_no_secret_either() {
     let pair = pair().await;
-    let ended = whole(&pair, "sync").args(["-vvv", "--json"]).env("FERRY_LOG", "trace").run().await.expect_code(0);
+    let ended =
+        whole(&pair, "sync").args(["-vvv", "--json"]).env("FERRY_LOG", "trace").run().await.expect_code(0);
     assert!(ended.stderr.lines().count() > 10, "there is a log");
     for line in ended.stderr.lines() {
-        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "with --json the log is JSON: {line}");
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line).is_ok(),
+            "with --json the log is JSON: {line}"
+        );
     }
     assert_eq!(ended.report()["copied"], 3);
 }

@@ -4,7 +4,7 @@ use ferry_testkit::faults::{Action, Rule};
 use ferry_testkit::operation::Operation;
 use ferry_tests::{Ended, Pair, Side};
 
-use crate::objects::{fill_awkward, ferry};
+use crate::objects::{ferry, fill_awkward};
 
 async fn ls(pair: &Pair, location: &str, args: &[&str]) -> Ended {
     ferry(pair, ["ls", location, "--json"]).args(args.iter().copied()).run().await
@@ -40,7 +40,11 @@ async fn keys_roll_up_at_the_next_slash_unless_all_are_asked_for() {
         ("harbour://docks/none", vec![], vec![]),
     ] {
         let ended = ls(&pair, location, &[]).await.expect_code(0);
-        assert_eq!((field(&ended, "key"), field(&ended, "prefix")), (strings(&keys), strings(&prefixes)), "{location}");
+        assert_eq!(
+            (field(&ended, "key"), field(&ended, "prefix")),
+            (strings(&keys), strings(&prefixes)),
+            "{location}"
+        );
     }
     let ended = ls(&pair, "harbour://docks/b", &["--recursive"]).await.expect_code(0);
     assert_eq!(field(&ended, "key"), ["b/1", "b/2/x", "b/3/"]);
@@ -82,7 +86,11 @@ async fn half_a_listing_does_not_look_like_a_whole_one() {
     }
     pair.fail_from(Side::Source, Operation::ListObjectsV2, 2, 20, &Action::ACCESS_DENIED);
     let ended = ls(&pair, "harbour://docks", &[]).await.expect_code(1);
-    assert!(ended.stderr.contains("the listing broke off: ListObjectsV2 harbour://docks"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("the listing broke off: ListObjectsV2 harbour://docks"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test]

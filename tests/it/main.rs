@@ -4,8 +4,10 @@
 //! nothing here knows how the answer comes about.
 
 mod configuration;
+mod conformance;
 mod demo;
 mod faults;
+mod functions;
 mod listing;
 mod objects;
 mod pipeline;

@@ -3,5 +3,5 @@
 mod arrival;
 mod deletes;
 mod large;
-mod report;
 mod repetition;
+mod report;

@@ -41,8 +41,12 @@ async fn a_plan_counts_what_a_sync_then_does() {
         assert_eq!(planned[name], count, "{name}: {ended}");
     }
     assert_eq!((pair.from().keys(), pair.to().keys()), before);
-    let asked = |server: &ferry_testkit::s3::S3Server| -> Vec<&str> { server.requests().into_keys().collect() };
-    assert_eq!((asked(&pair.source), asked(&pair.destination)), (vec!["ListObjectsV2"], vec!["ListObjectsV2"]));
+    let asked =
+        |server: &ferry_testkit::s3::S3Server| -> Vec<&str> { server.requests().into_keys().collect() };
+    assert_eq!(
+        (asked(&pair.source), asked(&pair.destination)),
+        (vec!["ListObjectsV2"], vec!["ListObjectsV2"])
+    );
 
     let done = sync(&pair, &[]).await.expect_code(0).report();
     assert_eq!(done["copied_bytes"], planned["copy_bytes"], "{done}");
@@ -84,7 +88,8 @@ async fn a_plan_knows_what_is_archived_and_prices_what_it_can() {
 async fn a_plan_in_words_says_the_same() {
     let pair = mixed().await;
     let ended = whole(&pair, "plan").run().await.expect_code(0);
-    for words in ["found      11 objects", "7 objects", "6 missing, 1 different", "2 at the destination only"] {
+    for words in ["found      11 objects", "7 objects", "6 missing, 1 different", "2 at the destination only"]
+    {
         assert!(ended.stdout.contains(words), "no {words:?} in\n{ended}");
     }
 }

@@ -55,7 +55,10 @@ async fn what_no_link_can_be_made_for_is_refused() {
     let pair = Pair::start().await;
     let week = ["presign", "harbour://docks/a", "--expires-secs", "604801"];
     ferry(&pair, week).run().await.expect_refusal(&["604800", "604801"]);
-    ferry(&pair, ["presign", "harbour://docks/a", "--expires-secs", "0"]).run().await.expect_refusal(&["7 days"]);
+    ferry(&pair, ["presign", "harbour://docks/a", "--expires-secs", "0"])
+        .run()
+        .await
+        .expect_refusal(&["7 days"]);
     ferry(&pair, ["presign", "harbour://docks"]).run().await.expect_refusal(&["names no key"]);
     assert_eq!(pair.source.log().total(), 0, "nobody was asked");
 }

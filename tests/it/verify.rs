@@ -74,10 +74,16 @@ async fn every_difference_is_named_once_and_nothing_is_changed() {
     }
     assert_eq!(summary["in_agreement"], false);
     let reads = ["ListObjectsV2", "HeadObject", "GetObject"];
-    assert!(pair.destination.requests().keys().all(|operation| reads.contains(operation)), "nothing is written");
+    assert!(
+        pair.destination.requests().keys().all(|operation| reads.contains(operation)),
+        "nothing is written"
+    );
 
     let text = whole(&pair, "verify").run().await.expect_code(3);
-    assert!(text.stdout.contains("extra      \"only\\nhere\""), "a terminal is spared the line break: {text}");
+    assert!(
+        text.stdout.contains("extra      \"only\\nhere\""),
+        "a terminal is spared the line break: {text}"
+    );
     assert!(text.stdout.ends_with("Not in agreement.\n"), "{text}");
 
     let (differences, summary) = found(&verify(&pair, &["--ignore-extra"]).await.expect_code(3));
@@ -155,8 +161,12 @@ async fn attributes_that_no_listing_shows_are_compared_when_everything_is_read()
     verify(&pair, &[]).await.expect_code(0);
     verify(&pair, &["--read", "unproven"]).await.expect_code(0);
     let ended = verify(&pair, &["--read", "all"]).await.expect_code(3);
-    let expected =
-        pairs([("different", "cache"), ("different", "metadata"), ("different", "tags"), ("different", "type")]);
+    let expected = pairs([
+        ("different", "cache"),
+        ("different", "metadata"),
+        ("different", "tags"),
+        ("different", "type"),
+    ]);
     assert_eq!(found(&ended).0, expected, "{ended}");
     for line in ended.lines().iter().filter(|line| line["difference"] == "different") {
         let (_, name, _) = changes.iter().find(|(key, ..)| line["key"] == *key).expect("a change");
@@ -181,7 +191,9 @@ async fn what_cannot_be_read_is_no_agreement() {
     let pair = Pair::start().await;
     fill_small(&pair.from(), 3);
     sync(&pair, &[]).await.expect_code(0);
-    pair.destination.faults().add(Rule::on(Operation::GetObject, Action::ACCESS_DENIED).key_contains("small/002"));
+    pair.destination
+        .faults()
+        .add(Rule::on(Operation::GetObject, Action::ACCESS_DENIED).key_contains("small/002"));
     let ended = verify(&pair, &["--read", "all"]).await.expect_code(1);
     let (differences, summary) = found(&ended);
     assert_eq!(differences, pairs([("unread", "small/002")]), "{ended}");

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// Longest any run may take. None takes a third of it; one that does hangs.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
@@ -95,10 +96,13 @@ impl Program {
         ended
     }
 
-    /// Starts, for a test to talk to while it runs. It ends when it is dropped.
-    pub fn start(mut self) -> tokio::process::Child {
-        self.command.stdout(Stdio::null()).stderr(Stdio::null());
-        self.command.spawn().unwrap_or_else(|error| panic!("did not start: {error}: {:?}", self.command.as_std()))
+    /// Starts, for a test to talk to while it runs. What it says goes to the file. It ends when it is dropped.
+    pub fn start(mut self, log: File) -> Child {
+        let twin = log.try_clone().expect("a file for both outputs");
+        self.command.stdout(log).stderr(twin);
+        self.command
+            .spawn()
+            .unwrap_or_else(|error| panic!("did not start: {error}: {:?}", self.command.as_std()))
     }
 }
 
@@ -109,12 +113,14 @@ impl Ended {
     }
 
     /// Insists on an exit code.
+    #[expect(clippy::return_self_not_must_use, reason = "an assertion whose value may be looked at further")]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self}");
         self
     }
 
     /// Insists on exit code 2, nothing on stdout, and these words in the message.
+    #[expect(clippy::return_self_not_must_use, reason = "an assertion whose value may be looked at further")]
     pub fn expect_refusal(self, words: &[&str]) -> Self {
         let ended = self.expect_code(2);
         assert_eq!(ended.stdout, "", "{ended}");

@@ -71,7 +71,11 @@ pub fn list_page(keys: &[&str], next: Option<&str>) -> Page {
     let mut body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
          <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>docks</Name><MaxKeys>1000</MaxKeys>"
         .to_owned();
-    body.push_str(&format!("<KeyCount>{}</KeyCount><IsTruncated>{}</IsTruncated>", keys.len(), next.is_some()));
+    body.push_str(&format!(
+        "<KeyCount>{}</KeyCount><IsTruncated>{}</IsTruncated>",
+        keys.len(),
+        next.is_some()
+    ));
     if let Some(next) = next {
         body.push_str(&format!("<NextContinuationToken>{next}</NextContinuationToken>"));
     }

@@ -9,10 +9,13 @@
     reason = "doc comments of flags are their help texts, printed as they are"
 )]
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ferry_cloud::profile::Addressing;
 use ferry_cloud::{CredentialRef, StoreConfig};
 use ferry_transfer::CompareMode;
@@ -115,7 +118,7 @@ pub struct SourceStoreArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "source_credentials", help_heading = "Source store")]
     pub source_profile: Option<String>,
     /// Where the source's credentials come from
-    #[arg(long, value_name = "REF", help_heading = "Source store")]
+    #[arg(long, value_name = "REF", value_parser = CredentialRefParser, help_heading = "Source store")]
     pub source_credentials: Option<CredentialRef>,
     /// Where the source's bucket name goes
     #[arg(long, value_enum, value_name = "STYLE", help_heading = "Source store")]
@@ -143,7 +146,7 @@ pub struct DestStoreArgs {
     )]
     pub dest_profile: Option<String>,
     /// Where the destination's credentials come from
-    #[arg(long, value_name = "REF", help_heading = "Destination store")]
+    #[arg(long, value_name = "REF", value_parser = CredentialRefParser, help_heading = "Destination store")]
     pub dest_credentials: Option<CredentialRef>,
     /// Where the destination's bucket name goes
     #[arg(long, value_enum, value_name = "STYLE", help_heading = "Destination store")]
@@ -166,7 +169,7 @@ pub struct StoreArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "credentials", help_heading = "Stores")]
     pub profile: Option<String>,
     /// Where the credentials come from
-    #[arg(long, value_name = "REF", help_heading = "Stores")]
+    #[arg(long, value_name = "REF", value_parser = CredentialRefParser, help_heading = "Stores")]
     pub credentials: Option<CredentialRef>,
     /// Where the bucket name goes
     #[arg(long, value_enum, value_name = "STYLE", help_heading = "Stores")]
@@ -221,6 +224,29 @@ impl StoreArgs {
             config.credentials = credentials;
         }
         config
+    }
+}
+
+/// Reads a credential reference. Clap's own message would repeat the text, which may be a key pasted in the wrong place.
+#[derive(Debug, Clone, Copy)]
+struct CredentialRefParser;
+
+impl TypedValueParser for CredentialRefParser {
+    type Value = CredentialRef;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<CredentialRef, clap::Error> {
+        let refused = |reason: String| {
+            let flag = arg.map(ToString::to_string).unwrap_or_default();
+            let message = format!("invalid value for '{flag}': {reason}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        };
+        let text = value.to_str().ok_or_else(|| refused("it is not UTF-8".to_owned()))?;
+        text.parse().map_err(|error: ferry_transfer::Error| refused(error.chain()))
     }
 }
 
@@ -478,6 +504,8 @@ mod tests {
     fn a_secret_pasted_as_a_reference_is_not_repeated() {
         let error = Args::try_parse_from(["ferry", "ls", "s3://", "--credentials", "wJalrXUtnFEMIfake"])
             .expect_err("not a reference");
-        assert!(error.to_string().contains("env:PREFIX"), "{error}");
+        let message = error.to_string();
+        assert!(message.contains("env:PREFIX") && message.contains("--credentials"), "{message}");
+        assert!(!message.contains("wJalr"), "{message}");
     }
 }

@@ -48,7 +48,10 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, UsageError> {
-        let config: Self = serde_saphyr::from_str(text).map_err(|error| UsageError(error.to_string()))?;
+        // Without a quotation of the line: somebody may have written a secret into it.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let config: Self = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| UsageError(error.to_string()))?;
         for (name, store) in &config.stores {
             if name.is_empty()
                 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.')

@@ -107,10 +107,8 @@ pub fn compare(mode: CompareMode, source: &Entry, destination: &Entry, known: Kn
 /// `None` where the tags say nothing.
 fn compare_etags(source: &Entry, destination: &Entry, known: KnownETags) -> Option<Verdict> {
     let (source, destination) = (source.etag.as_ref()?, destination.etag.as_ref()?);
-    let is_digest = |tag: &crate::ETag| tag.as_md5().is_some() || tag.parts().is_some();
-    if source == destination {
-        // Equal digests in the usual form are equal bytes whatever the stores' rules; equal opaque tags are not evidence.
-        return is_digest(source).then_some(Verdict::Same(Evidence::Etag));
+    if source.proves_same_bytes(destination) {
+        return Some(Verdict::Same(Evidence::Etag));
     }
     let both_md5 = source.as_md5().is_some()
         && destination.as_md5().is_some()

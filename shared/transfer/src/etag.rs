@@ -60,6 +60,22 @@ impl ETag {
         unhex(digest)?;
         parts.parse().ok().filter(|parts| (1..=10_000).contains(parts))
     }
+
+    /// Whether two objects with these tags have the same bytes, by the tags alone and whatever the stores' rules: equal digests in
+    /// a usual form, or the MD5 of an object and the tag of an upload of which that object is the only part. `false` proves
+    /// nothing.
+    pub fn proves_same_bytes(&self, other: &Self) -> bool {
+        let is_only_part = |object: &Self, upload: &Self| {
+            upload.parts() == Some(1)
+                && object.as_md5().is_some_and(|md5| Self::from_part_md5s(&[md5]) == *upload)
+        };
+        if self == other {
+            // Equal opaque tags are no evidence.
+            self.as_md5().is_some() || self.parts().is_some()
+        } else {
+            is_only_part(self, other) || is_only_part(other, self)
+        }
+    }
 }
 
 impl PartialEq for ETag {
@@ -130,6 +146,17 @@ mod tests {
         assert_eq!(tag("5d41402abc4b2a76b9719d911017c592-12").parts(), Some(12));
         assert_eq!(tag("5d41402abc4b2a76b9719d911017c592-0").parts(), None);
         assert_eq!(tag("opaque-2").parts(), None);
+    }
+
+    #[test]
+    fn an_upload_of_one_part_has_the_bytes_of_that_part() {
+        let object = tag("5d41402abc4b2a76b9719d911017c592");
+        let upload = ETag::from_part_md5s(&[object.as_md5().expect("an MD5")]);
+        assert!(object.proves_same_bytes(&upload) && upload.proves_same_bytes(&object));
+        assert!(upload.proves_same_bytes(&upload.clone()));
+        let other = tag("7d793037a0760186574b0282f2f435e7");
+        assert!(!other.proves_same_bytes(&upload) && !other.proves_same_bytes(&object));
+        assert!(!tag("opaque").proves_same_bytes(&tag("opaque")));
     }
 
     #[test]

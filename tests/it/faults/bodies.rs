@@ -46,8 +46,10 @@ async fn a_body_that_breaks_off_is_read_again() {
 #[tokio::test]
 async fn a_flipped_bit_never_arrives_where_the_source_gives_a_digest() {
     // Amazon's posture asks for checksums; any other source has the MD5 in its ETag, which covers what goes in one piece.
-    let cases: [(fn() -> StoreSetup, &[&str]); 2] =
-        [(StoreSetup::with_small_parts, &["in-memory", "streamed"]), (amazon, &["in-memory", "streamed", "in-parts"])];
+    let cases: [(fn() -> StoreSetup, &[&str]); 2] = [
+        (StoreSetup::with_small_parts, &["in-memory", "streamed"]),
+        (amazon, &["in-memory", "streamed", "in-parts"]),
+    ];
     for (setup, keys) in cases {
         let pair = three_ways(setup).await;
         for key in keys {
@@ -74,7 +76,8 @@ async fn a_flipped_bit_that_no_digest_covers_is_counted_as_unchecked_and_found_b
     let checks = &report["read_checks"];
     assert_eq!((&checks["etag"], &checks["length"]), (&2.into(), &2.into()), "{report}");
     let ended = whole(&pair, "verify").args(["--json", "--read", "unproven"]).run().await.expect_code(3);
-    let mut found: Vec<_> = ended.lines().iter().filter_map(|line| line["key"].as_str().map(str::to_owned)).collect();
+    let mut found: Vec<_> =
+        ended.lines().iter().filter_map(|line| line["key"].as_str().map(str::to_owned)).collect();
     found.sort();
     assert_eq!(found, ["in-parts", "own-parts"], "{ended}");
 }
@@ -88,7 +91,12 @@ async fn a_store_that_ignores_ranges_is_never_believed() {
     let args = ["--part-size", "64KiB", "--multipart-threshold", "128KiB", "--concurrency", "1"];
     let ended = sync(&pair, &args).await.expect_code(1);
     assert_eq!(ended.report()["failures"][0]["key"], "large", "{ended}");
-    assert!(ended.report()["failures"][0]["error"].as_str().is_some_and(|error| error.contains("ignored the Range header")), "{ended}");
+    assert!(
+        ended.report()["failures"][0]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("ignored the Range header")),
+        "{ended}"
+    );
     assert_eq!(pair.to().len(), 5);
     assert!(pair.to().open_uploads().is_empty());
 

@@ -57,7 +57,8 @@ async fn a_store_that_does_not_know_conditions_is_written_without() {
         }
         sync(&pair, &IN_PARTS).await.expect_code(0);
         pair.assert_same();
-        let all: Vec<_> = ["new/small", "changed/small"].iter().flat_map(|key| conditions(&pair, key)).collect();
+        let all: Vec<_> =
+            ["new/small", "changed/small"].iter().flat_map(|key| conditions(&pair, key)).collect();
         assert!(all.contains(&None), "nobody went on without conditions: {all:?}");
     }
 }
@@ -103,7 +104,10 @@ async fn another_writer_who_comes_first_is_noticed_and_then_overwritten_knowingl
             let size = if operation == Operation::PutObject { "small" } else { "large" };
             let conditions = conditions(&pair, &format!("{key}/{size}"));
             assert_eq!(conditions.len(), 2, "{conditions:?}");
-            assert!(conditions[1].as_ref().is_some_and(|header| header.starts_with("if-match")), "{conditions:?}");
+            assert!(
+                conditions[1].as_ref().is_some_and(|header| header.starts_with("if-match")),
+                "{conditions:?}"
+            );
         }
     }
 }

@@ -82,17 +82,25 @@ async fn what_stays_broken_fails_alone_after_every_attempt_and_leaves_nothing() 
     assert_eq!(failed, broken);
 
     let raced = pair.to().bytes(RACED).expect("the other writer's");
-    assert_ne!(raced, pair.from().bytes(RACED).expect("ours"), "another's bytes are never overwritten unseen");
+    assert_ne!(
+        raced,
+        pair.from().bytes(RACED).expect("ours"),
+        "another's bytes are never overwritten unseen"
+    );
     pair.to().remove(RACED);
     assert_eq!(pair.to().len(), 5, "nothing appears that is not whole: {:?}", pair.to().keys());
     assert!(pair.to().open_uploads().is_empty(), "uploads are aborted: {:?}", pair.to().open_uploads());
 
     let text = std::fs::read_to_string(pair.directory().join("receipts.jsonl")).expect("receipts");
-    let receipts: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("receipt")).collect();
+    let receipts: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("receipt")).collect();
     for key in &broken {
         let of_key: Vec<&Value> = receipts.iter().filter(|receipt| receipt["key"] == *key).collect();
-        let last: Vec<&Value> =
-            of_key.iter().filter(|receipt| receipt["last"] == true).map(|receipt| &receipt["attempt"]).collect();
+        let last: Vec<&Value> = of_key
+            .iter()
+            .filter(|receipt| receipt["last"] == true)
+            .map(|receipt| &receipt["attempt"])
+            .collect();
         assert_eq!(last, [&Value::from(of_key.len())], "one final receipt, the last: {of_key:?}");
     }
 
@@ -110,7 +118,9 @@ async fn an_upload_that_is_refused_in_the_middle_is_aborted() {
         pair.from().put_object("large", bytes(200 * KIB, 1));
         pair.destination.faults().add(Rule::on(operation, Action::ACCESS_DENIED).nth(1));
         // The abort has to be asked for twice.
-        pair.destination.faults().add(Rule::on(Operation::AbortMultipartUpload, Action::INTERNAL_ERROR).first(1));
+        pair.destination
+            .faults()
+            .add(Rule::on(Operation::AbortMultipartUpload, Action::INTERNAL_ERROR).first(1));
         let ended = sync(&pair, &IN_PARTS).await.expect_code(1);
         assert_eq!(ended.report()["failed"], 1, "{ended}");
         assert!(pair.to().is_empty() && pair.to().open_uploads().is_empty(), "{operation}");
@@ -131,7 +141,10 @@ async fn a_destination_that_takes_nothing_is_given_up_early() {
     assert!(puts < 100, "{puts} refusals are enough to know");
     assert_eq!(report["copied"], 0, "{ended}");
     let text = whole(&pair, "sync").run().await.expect_code(1);
-    assert!(text.stdout.contains("Given up, since no object can succeed: PutObject island://beach"), "{text}");
+    assert!(
+        text.stdout.contains("Given up, since no object can succeed: PutObject island://beach"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -142,7 +155,10 @@ async fn keys_that_stop_working_in_the_middle_end_the_run() {
     pair.fail_from(Side::Source, Operation::GetObject, 50, 2_000, &expired);
     let ended = sync(&pair, &["--concurrency", "4"]).await.expect_code(1);
     let report = ended.report();
-    assert!(report["gave_up"].as_str().is_some_and(|reason| reason.contains("session token has expired")), "{ended}");
+    assert!(
+        report["gave_up"].as_str().is_some_and(|reason| reason.contains("session token has expired")),
+        "{ended}"
+    );
     let copied = report["copied"].as_u64().expect("a count");
     assert!((1..200).contains(&copied), "{ended}");
     assert_eq!(pair.to().len() as u64, copied, "what is reported is there, and no more");

@@ -25,7 +25,9 @@ async fn a_page_that_fails_for_now_loses_no_key() {
     for action in [Action::SLOW_DOWN, Action::INTERNAL_ERROR, Action::CloseConnection] {
         pair.source.faults().add(Rule::on(Operation::ListObjectsV2, action.clone()).nth(3));
     }
-    pair.source.faults().add(Rule::on(Operation::ListObjectsV2, Action::CutBody { after_bytes: 3_000 }).nth(5));
+    pair.source
+        .faults()
+        .add(Rule::on(Operation::ListObjectsV2, Action::CutBody { after_bytes: 3_000 }).nth(5));
     let report = sync(&pair, &[]).await.expect_code(0).report();
     assert_eq!((&report["found"], &report["copied"]), (&2_300.into(), &23.into()), "{report}");
     assert_eq!(pair.from().keys(), pair.to().keys());
@@ -40,7 +42,10 @@ async fn a_page_that_fails_for_good_is_never_success() {
         pair.fail_from(Side::Source, Operation::ListObjectsV2, 3, 40, &action);
         let ended = sync(&pair, &["--delete", "--max-delete", "100%"]).await.expect_code(1);
         let report = ended.report();
-        assert!(report["scan_error"].as_str().is_some_and(|error| error.contains("harbour://docks")), "{ended}");
+        assert!(
+            report["scan_error"].as_str().is_some_and(|error| error.contains("harbour://docks")),
+            "{ended}"
+        );
         assert!(pair.to().get("00000-extra").is_some(), "nothing is deleted: {ended}");
         pair.source.faults().clear();
         sync(&pair, &["--delete"]).await.expect_code(0);

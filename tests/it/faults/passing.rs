@@ -55,7 +55,8 @@ async fn survive_at(of_destination: &[Operation], action: Action, first: u64) {
     let args = [&IN_PARTS[..], &["--delete", "--max-delete", "100%"]].concat();
     let ended = sync(&pair, &args).await.expect_code(0);
     let report = ended.report();
-    let arrived = report["copied"].as_u64().zip(report["up_to_date"].as_u64()).map(|(copied, same)| copied + same);
+    let arrived =
+        report["copied"].as_u64().zip(report["up_to_date"].as_u64()).map(|(copied, same)| copied + same);
     assert_eq!((arrived, &report["failed"]), (Some(10), &0.into()), "{action:?}: {ended}");
     pair.assert_same();
     for (operation, id, at_source) in rules {
@@ -121,8 +122,15 @@ async fn retries_are_seen_in_the_report() {
     pair.destination.faults().add(Rule::on(Operation::PutObject, Action::INTERNAL_ERROR).first(3));
     let report = sync(&pair, &[]).await.expect_code(0).report();
     let requests = &report["requests"];
-    assert_eq!((&requests["source"]["requests"]["get"], &requests["source"]["throttled"]), (&6.into(), &2.into()));
+    assert_eq!(
+        (&requests["source"]["requests"]["get"], &requests["source"]["throttled"]),
+        (&6.into(), &2.into())
+    );
     assert_eq!(requests["destination"]["requests"]["put"], 7, "{report}");
     assert_eq!(requests["destination"]["failed"], 3, "{report}");
-    assert_eq!(pair.source.log().count(Operation::GetObject), 6, "a failed write is repeated without reading again");
+    assert_eq!(
+        pair.source.log().count(Operation::GetObject),
+        6,
+        "a failed write is repeated without reading again"
+    );
 }

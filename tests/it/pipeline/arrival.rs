@@ -24,7 +24,11 @@ async fn awkward_keys_arrive_under_any_prefix_on_either_side() {
         pair.assert_same_under(from, to);
         assert_eq!(pair.to().len() as u64, count + beside);
         let again = between(&pair, "sync", from, to).args(["--json"]).run().await.expect_code(0).report();
-        assert_eq!((&again["copied"], &again["up_to_date"]), (&0.into(), &(count + beside).into()), "{again}");
+        assert_eq!(
+            (&again["copied"], &again["up_to_date"]),
+            (&0.into(), &(count + beside).into()),
+            "{again}"
+        );
     }
 }
 
@@ -64,7 +68,8 @@ async fn every_attribute_arrives_with_small_and_with_large_objects() {
 #[tokio::test]
 async fn folder_markers_and_empty_objects_are_objects() {
     let pair = Pair::start().await;
-    for (key, body) in [("dir/", ""), ("dir/a", "a"), ("empty", ""), ("marker-with-data/", "data"), ("/", "")] {
+    for (key, body) in [("dir/", ""), ("dir/a", "a"), ("empty", ""), ("marker-with-data/", "data"), ("/", "")]
+    {
         pair.from().put_object(key, body);
     }
     sync(&pair, &[]).await.expect_code(0);

@@ -80,7 +80,9 @@ async fn an_empty_source_deletes_nothing_by_default() {
 #[tokio::test]
 async fn a_source_that_will_not_say_keeps_its_copies() {
     let pair = with_extra(3).await;
-    pair.source.faults().add(Rule::on(Operation::HeadObject, Action::ACCESS_DENIED).key_contains("zz-extra/001"));
+    pair.source
+        .faults()
+        .add(Rule::on(Operation::HeadObject, Action::ACCESS_DENIED).key_contains("zz-extra/001"));
     let report = sync(&pair, &["--delete"]).await.expect_code(1).report();
     assert_eq!((&report["deleted"], &report["failed"]), (&2.into(), &1.into()), "403 is not 404: {report}");
     assert_eq!(report["failures"][0]["key"], "zz-extra/001");
@@ -101,7 +103,8 @@ async fn an_object_that_comes_back_at_the_source_is_not_deleted() {
 
 #[tokio::test]
 async fn a_listing_that_breaks_off_deletes_nothing() {
-    for (side, page) in [(Side::Source, 1), (Side::Source, 2), (Side::Destination, 1), (Side::Destination, 2)] {
+    for (side, page) in [(Side::Source, 1), (Side::Source, 2), (Side::Destination, 1), (Side::Destination, 2)]
+    {
         let pair = Pair::start().await;
         for number in 0..1_500 {
             let key = format!("{number:05}");

@@ -12,7 +12,8 @@ const MIB: usize = 1 << 20;
 #[tokio::test]
 async fn an_object_in_parts_keeps_its_etag_and_is_known_again_by_it() {
     let pair = Pair::start().await;
-    for (key, size, part) in [("8", 17 * MIB, 8 * MIB), ("5", 11 * MIB, 5 * MIB), ("16", 33 * MIB, 16 * MIB)] {
+    for (key, size, part) in [("8", 17 * MIB, 8 * MIB), ("5", 11 * MIB, 5 * MIB), ("16", 33 * MIB, 16 * MIB)]
+    {
         pair.from().put_object_in_parts(key, parts(&bytes(size, part as u64), part), every_attribute());
     }
     let report = sync(&pair, &[]).await.expect_code(0).report();
@@ -57,7 +58,10 @@ async fn an_object_in_one_piece_goes_in_parts_of_the_asked_size() {
         target.operation == Operation::GetObject && target.key == "large"
     };
     assert!(
-        ranged.iter().filter(|request| large(&request.target)).all(|request| request.headers.contains_key("if-match")),
+        ranged
+            .iter()
+            .filter(|request| large(&request.target))
+            .all(|request| request.headers.contains_key("if-match")),
         "every ranged read names the generation"
     );
 }

@@ -21,7 +21,10 @@ async fn a_small_object_costs_one_get_and_one_put_and_a_second_run_none() {
     assert_eq!(besides_lists(pair.source.requests()), [("GetObject", 60)], "{ended}");
     assert_eq!(besides_lists(pair.destination.requests()), [("PutObject", 60)], "{ended}");
     let report = ended.report();
-    assert_eq!(report["requests"]["source"]["requests"]["get"], 60, "the report counts what the server counts");
+    assert_eq!(
+        report["requests"]["source"]["requests"]["get"], 60,
+        "the report counts what the server counts"
+    );
     assert_eq!(report["requests"]["destination"]["requests"]["put"], 60);
     assert_eq!(
         report["requests"]["source"]["requests"]["list"],

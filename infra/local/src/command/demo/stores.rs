@@ -106,7 +106,10 @@ impl Stores {
             let key = format!("new/{number:04}");
             bucket.put_object_with(&key, small_body(number, 2), attributes(&key));
         }
-        bucket.put_object_with("large/one-piece-48MiB.bin", pattern(48 * MIB, 9), attributes("b"));
+        let large = "large/one-piece-48MiB.bin";
+        let changed = bucket.put_object_with(large, pattern(48 * MIB + 1, 9), attributes("b"));
+        // Its copy goes in parts, so that times tell the two apart, and a copy of the very second of a change is made once more.
+        bucket.set_last_modified(large, changed.last_modified - time::Duration::SECOND);
         format!("{} overwritten (one of them large), {added} added, {removed} removed", overwritten + 1)
     }
 
