@@ -154,7 +154,7 @@ async fn measure(case: &Case) -> Result<Cost> {
     let copied = cost.report["copied"].as_u64();
     match case.destination {
         Destination::Same => {
-            ensure!(copied == Some(0) && cost.report["up_to_date"] == case.objects, "{}", cost.report)
+            ensure!(copied == Some(0) && cost.report["up_to_date"] == case.objects, "{}", cost.report);
         }
         Destination::Empty => {
             ensure!(copied == Some(case.objects), "{}", cost.report);

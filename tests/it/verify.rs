@@ -139,13 +139,14 @@ async fn opaque_etags_prove_nothing_and_are_read() {
 
 #[tokio::test]
 async fn attributes_that_no_listing_shows_are_compared_when_everything_is_read() {
+    type Change = fn(&mut Attributes);
     let pair = Pair::start().await;
-    let with = |change: fn(&mut Attributes)| {
+    let with = |change: Change| {
         let mut attributes = crate::objects::every_attribute();
         change(&mut attributes);
         attributes
     };
-    let changes: [(&str, &str, fn(&mut Attributes)); 5] = [
+    let changes: [(&str, &str, Change); 5] = [
         ("type", "Content-Type", |attributes| attributes.content_type = Some("text/html".into())),
         ("cache", "Cache-Control", |attributes| attributes.cache_control = None),
         ("metadata", "user metadata", |attributes| {

@@ -207,9 +207,10 @@ pub fn assert_same_object(key: &str, original: &StoredObject, copy: &StoredObjec
 }
 
 /// The attributes as a reader sees them: S3 makes up a type for an object that was written without one, and shows user metadata
-/// beyond ASCII as an encoded word (RFC 2047).
+/// beyond ASCII as an encoded word (RFC 2047). Tags are a set.
 fn shown_attributes(object: &StoredObject) -> Attributes {
     let mut attributes = object.attributes.clone();
+    attributes.tags.sort();
     attributes.content_type.get_or_insert_with(|| "binary/octet-stream".to_owned());
     for value in attributes.user_metadata.values_mut().filter(|value| !value.is_ascii()) {
         *value = format!("=?UTF-8?B?{}?=", STANDARD.encode(value.as_bytes()));

@@ -54,6 +54,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
             if let Some(destination) = &destination
                 && is_same(route, &job.key, &source, destination)
             {
+                tag_again(route, &source, &job.key, destination, &destination_key).await?;
                 return Ok(Outcome::UpToDate);
             }
             seen = destination.map_or(Seen::Absent, |head| Seen::Generation(head.etag));
@@ -176,6 +177,42 @@ fn is_same(route: &Route, key: &Key, source: &ObjectHead, destination: &ObjectHe
         }
         mode @ (CompareMode::Size | CompareMode::Mtime) => same(mode).is_some(),
     }
+}
+
+/// Where a store loses the tags of an upload, an object in parts is tagged once it is there. A delivery of the job that failed
+/// between the two left an object that looks up to date: the rest of its work is done here.
+async fn tag_again(
+    route: &Route,
+    source: &ObjectHead,
+    key: &Key,
+    destination: &ObjectHead,
+    destination_key: &Key,
+) -> Result<()> {
+    let in_parts = destination.etag.as_ref().is_some_and(|etag| etag.parts().is_some());
+    let may_have_tags =
+        [&route.source, &route.destination].iter().all(|store| store.capabilities().tags.may());
+    if !in_parts || !may_have_tags {
+        return Ok(());
+    }
+    let mut wanted = match route.source.get_tags(key, source.version_id.as_deref()).await {
+        Ok(wanted) if wanted.is_empty() => return Ok(()),
+        Ok(wanted) => wanted,
+        // Nobody was asked for tags that no read announces.
+        Err(error) if error.is_permanent() && source.tag_count == 0 => return Ok(()),
+        Err(error) => return Err(error.on_key(key.as_str())),
+    };
+    let version_id = destination.version_id.as_deref();
+    let tagged = async {
+        let mut held = route.destination.get_tags(destination_key, version_id).await?;
+        wanted.sort();
+        held.sort();
+        if held == wanted {
+            Ok(())
+        } else {
+            route.destination.put_tags(destination_key, version_id, &wanted).await
+        }
+    };
+    tagged.await.map_err(|error: Error| error.on_key(destination_key.as_str()))
 }
 
 fn entry(key: &Key, head: &ObjectHead) -> Entry {

@@ -183,7 +183,8 @@ impl Message {
         }))
     }
 
-    /// The message as it goes on the queue.
+    /// The message as it goes on the queue, in characters that a queue takes: SQS refuses what XML 1.0 cannot hold (AWS,
+    /// `SendMessage`), and of that JSON leaves U+FFFE and U+FFFF as they are, both of which a key may hold.
     pub fn to_json(&self) -> String {
         let value = match self {
             Self::Object(job) => serde_json::to_value(job),
@@ -193,7 +194,8 @@ impl Message {
             }),
         };
         // Strings, numbers and options only: there is nothing in it that JSON cannot hold.
-        value.map(|value| value.to_string()).unwrap_or_default()
+        let text = value.map(|value| value.to_string()).unwrap_or_default();
+        text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
     }
 }
 
@@ -259,6 +261,16 @@ mod tests {
                 prop_assert!(!job.key.as_str().is_empty());
             }
         }
+    }
+
+    #[test]
+    fn a_message_holds_only_characters_that_a_queue_takes() {
+        let key = "control\u{1}\u{1f}\n\u{fffe}\u{ffff}\u{fffd}😀";
+        let message = Message::Object(Job::for_key(Key::new(key).expect("key")));
+        let text = message.to_json();
+        let refused = |char: char| char < ' ' || matches!(char, '\u{fffe}' | '\u{ffff}');
+        assert!(!text.contains(refused), "{text}");
+        assert_eq!(Message::parse(&text).expect("parses"), message);
     }
 
     #[test]

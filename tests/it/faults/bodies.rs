@@ -45,8 +45,9 @@ async fn a_body_that_breaks_off_is_read_again() {
 
 #[tokio::test]
 async fn a_flipped_bit_never_arrives_where_the_source_gives_a_digest() {
+    type Setup = fn() -> StoreSetup;
     // Amazon's posture asks for checksums; any other source has the MD5 in its ETag, which covers what goes in one piece.
-    let cases: [(fn() -> StoreSetup, &[&str]); 2] = [
+    let cases: [(Setup, &[&str]); 2] = [
         (StoreSetup::with_small_parts, &["in-memory", "streamed"]),
         (amazon, &["in-memory", "streamed", "in-parts"]),
     ];

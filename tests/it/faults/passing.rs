@@ -7,7 +7,7 @@ use ferry_testkit::operation::Operation;
 use ferry_testkit::s3::S3Server;
 use ferry_tests::{Pair, StoreSetup};
 
-use crate::objects::{bytes, every_attribute, fill_small, sync};
+use crate::objects::{bytes, every_attribute, fill_small, parts, sync};
 
 const KIB: usize = 1 << 10;
 
@@ -133,4 +133,32 @@ async fn retries_are_seen_in_the_report() {
         6,
         "a failed write is repeated without reading again"
     );
+}
+
+/// A tagged object in parts of a usual size, and a destination that loses the tags of an upload, as Ceph 16 does.
+async fn losing_tags() -> Pair {
+    let pair = Pair::start().await;
+    pair.from().put_object_in_parts("parts", parts(&bytes(6 << 20, 1), 5 << 20), every_attribute());
+    let bucket = pair.to();
+    let lose = Action::before(move |target| bucket.set_tags(&target.key, Vec::new()).expect("an object"));
+    pair.destination.faults().add(Rule::on(Operation::GetObjectTagging, lose).first(1));
+    pair
+}
+
+#[tokio::test]
+async fn tags_that_a_store_loses_with_an_upload_are_written_again() {
+    let pair = losing_tags().await;
+    sync(&pair, &[]).await.expect_code(0);
+    assert_eq!(pair.destination.log().count(Operation::PutObjectTagging), 1);
+    pair.assert_same();
+}
+
+#[tokio::test]
+async fn tags_that_cannot_be_written_for_a_while_are_not_forgotten() {
+    let pair = losing_tags().await;
+    // As often as one delivery of the job tries.
+    pair.destination.faults().add(Rule::on(Operation::PutObjectTagging, Action::INTERNAL_ERROR).first(6));
+    let ended = sync(&pair, &[]).await.expect_code(0);
+    assert_eq!(ended.report()["retried"], 1, "{ended}");
+    pair.assert_same();
 }

@@ -1,6 +1,6 @@
 """Runs every check in every direction and prints one line for each.
 
-Arguments: the program, the cache directory with one virtual environment for each server, and a work directory.
+Arguments: the program, the cache directory with a virtual environment for each server, and a work directory.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def start(tally: Tally, stack: ExitStack, cache: Path, work: Path) -> dict[str, 
     running = {}
     starters = {"moto": servers.moto, "ministack": servers.ministack}
     if os.environ.get("FERRY_TEST_CEPH") != "1":
-        tally.add("skip", "ceph", "set FERRY_TEST_CEPH=1 to start one (Debian: radosgw ceph-mon ceph-osd ceph-common)")
+        tally.add("skip", "ceph", "set FERRY_TEST_CEPH=1 to try it")
     elif ceph.missing():
         tally.add("skip", "ceph", f"not installed: {', '.join(ceph.missing())}")
     else:
@@ -58,8 +58,14 @@ def start(tally: Tally, stack: ExitStack, cache: Path, work: Path) -> dict[str, 
 
 def directions(running: dict[str, servers.Server]) -> list[tuple[str, str, bool]]:
     """Source, destination, and whether both are told their provider."""
-    wanted = [("moto", "ministack", False), ("ministack", "moto", False)]
-    wanted += [("ministack", "ceph", False), ("ceph", "ministack", True), ("ceph", "moto", False), ("moto", "ceph", True)]
+    wanted = [
+        ("moto", "ministack", False),
+        ("ministack", "moto", False),
+        ("ministack", "ceph", False),
+        ("ceph", "ministack", True),
+        ("ceph", "moto", False),
+        ("moto", "ceph", True),
+    ]
     return [(one, other, told) for one, other, told in wanted if one in running and other in running]
 
 

@@ -68,16 +68,18 @@ def ceph(_cache: Path, work: Path) -> Server:
 
     try:
         address = f"[v2:127.0.0.1:{v2},v1:127.0.0.1:{v1}]"
-        run("monmaptool", "--create", "--clobber", "--addv", "a", address, "--fsid", fsid, str(home / "monmap"))
-        run("ceph-mon", "-c", conf, "--mkfs", "-i", "a", "--monmap", str(home / "monmap"))
+        monmap = str(home / "monmap")
+        run("monmaptool", "--create", "--clobber", "--addv", "a", address, "--fsid", fsid, monmap)
+        run("ceph-mon", "-c", conf, "--mkfs", "-i", "a", "--monmap", monmap)
         start("ceph-mon", "-c", conf, "-i", "a")
         run("ceph", "-c", conf, "--connect-timeout", "60", "osd", "new", osd, "0")
         run("ceph-osd", "-c", conf, "-i", "0", "--mkfs", "--osd-uuid", osd)
         start("ceph-osd", "-c", conf, "-i", "0")
         gateway = start("radosgw", "-c", conf, "-n", "client.rgw")
         wait_for(server.endpoint, gateway, log)
+        admin = ("radosgw-admin", "-c", conf, "-n", "client.rgw")
         keys = ("--access-key", server.access_key, "--secret-key", server.secret_key)
-        run("radosgw-admin", "-c", conf, "-n", "client.rgw", "user", "create", "--uid=test", "--display-name=test", *keys)
+        run(*admin, "user", "create", "--uid=test", "--display-name=test", *keys)
     except BaseException:
         for process in reversed(server.processes):
             end(process)

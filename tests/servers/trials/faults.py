@@ -67,7 +67,8 @@ def overwritten_always(pair: Pair):
             whole = [item for item in generations if digest(item) == held["object"].sha256]
             assert whole, f"a mixture arrived: {outcome}"
             name = dict(held["object"].headers)["x-amz-meta-generation"]
-            assert name == whole[0].extra["Metadata"]["generation"], "bytes of one generation, attributes of another"
+            wanted = whole[0].extra["Metadata"]["generation"]
+            assert name == wanted, "bytes of one generation, attributes of another"
         else:
             assert outcome.code == 1, f"nothing arrived, and yet: {outcome}"
         uploads = pair.destination.client().list_multipart_uploads(Bucket=trial.destination_bucket)
@@ -191,8 +192,8 @@ def lost_reply(pair: Pair):
         def lose(_request: Request, _response: Response) -> Response:
             raise Dropped
 
-        kinds = (on("PUT", "bulk/00001"), on("PUT", "bulk/00003"), on("COMPLETE", "object"), on("PART", "object"))
-        trial.rules(destination=tuple(Rule(matches, after=lose, times=1) for matches in kinds))
+        lost = [("PUT", "bulk/00001"), ("PUT", "bulk/00003"), ("COMPLETE", "object"), ("PART", "object")]
+        trial.rules(destination=tuple(Rule(on(*write), after=lose, times=1) for write in lost))
         trial.expect_done()
         trial.rules()
         trial.assert_same(with_etag=True)
@@ -221,7 +222,7 @@ def broken_listings(pair: Pair):
     with pair.trial() as trial:
         items = bulk(trial.two_pages(small=80))
         trial.fill(items)
-        trial.fill_destination(items + [Item("extra", b"x"), Item("zzz", b"x")])
+        trial.fill_destination([*items, Item("extra", b"x"), Item("zzz", b"x")])
         expected = len(objects.keys(pair.destination.client(), trial.destination_bucket))
         problems = []
         mirror = ("sync", "--delete", "--max-delete", "100%")
@@ -237,7 +238,8 @@ def broken_listings(pair: Pair):
                     "the fault never happened": rule.used == 0,
                     f"{expected - left} objects were deleted": left != expected,
                 }
-                problems += [f"{verb}, {name} at the {side}: {what}" for what, is_so in wrong.items() if is_so]
+                where = f"{verb}, {name} at the {side}"
+                problems += [f"{where}: {what}" for what, is_so in wrong.items() if is_so]
         assert not problems, "; ".join(problems)
 
 

@@ -44,7 +44,7 @@ class Ferry:
     home: Path
 
     def command(self, verb: str, source: tuple[End, str], destination: tuple[End, str], *flags: str):
-        """The command line and the environment of a command with two ends, each an end and `BUCKET[/PREFIX]`."""
+        """The command line and the environment; each side is an end and `BUCKET[/PREFIX]`."""
         command, env = [str(self.program), verb], self.environment()
         for side, place, (end, bucket) in (("source", "src", source), ("dest", "dst", destination)):
             prefix = f"TRIAL_{side.upper()}"
@@ -60,7 +60,13 @@ class Ferry:
         """Runs a command to its end, reporting as JSON."""
         command, env = self.command(verb, source, destination, *flags, "--json")
         done = subprocess.run(
-            command, env=env, cwd=self.home, capture_output=True, text=True, timeout=RUN_LIMIT_SECS, check=False
+            command,
+            env=env,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=RUN_LIMIT_SECS,
+            check=False,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -69,7 +69,7 @@ class Held:
 
 
 def body_of(key: str) -> bytes:
-    """Bytes that differ from key to key; a key that ends in `/` is a marker without data, save one that has some."""
+    """Bytes that differ from key to key; a key that ends in `/` is a marker without data, save one."""
     return b"" if key.endswith("/") and key != "data-with-slash/" else f"the bytes of {key!r}".encode()
 
 
@@ -161,8 +161,9 @@ def put(client, bucket: str, item: Item):
     upload = client.create_multipart_upload(Bucket=bucket, Key=item.key, **arguments)["UploadId"]
     size, parts = item.part_mib * MIB, []
     for number, start in enumerate(range(0, len(item.body), size), 1):
+        part = item.body[start : start + size]
         answer = client.upload_part(
-            Bucket=bucket, Key=item.key, UploadId=upload, PartNumber=number, Body=item.body[start : start + size]
+            Bucket=bucket, Key=item.key, UploadId=upload, PartNumber=number, Body=part
         )
         parts.append({"PartNumber": number, "ETag": answer["ETag"]})
     client.complete_multipart_upload(
@@ -174,7 +175,7 @@ def put(client, bucket: str, item: Item):
 
 
 def _with_raw_headers(client, bucket: str, item: Item):
-    """Adds headers after signing: they are not covered, which S3 allows for all but its own mandatory ones."""
+    """Adds headers after signing, which need not cover them."""
 
     def add(request, **_):
         for name, value in item.raw_headers.items():
@@ -217,7 +218,8 @@ def keys(client, bucket: str, prefix: str = "") -> list[str]:
 def listing(client, bucket: str) -> dict[str, tuple[int, str]]:
     """Size and ETag of every key, as listed."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    return {entry["Key"]: (entry["Size"], entry["ETag"]) for page in pages for entry in page.get("Contents", [])}
+    entries = (entry for page in pages for entry in page.get("Contents", []))
+    return {entry["Key"]: (entry["Size"], entry["ETag"]) for entry in entries}
 
 
 def read(client, bucket: str, key: str) -> Held:
@@ -247,11 +249,11 @@ def read_all(client, bucket: str, prefix: str = "") -> dict[str, Held]:
     names = keys(client, bucket, prefix)
     with ThreadPoolExecutor(8) as pool:
         held = pool.map(lambda key: read(client, bucket, key), names)
-        return {key.removeprefix(prefix): value for key, value in zip(names, held)}
+        return {key.removeprefix(prefix): value for key, value in zip(names, held, strict=True)}
 
 
 def remove_bucket(client, bucket: str):
-    """Deletes a bucket with everything in it. Odd keys go one by one: a batch delete names them in XML, which some cannot."""
+    """Deletes a bucket with everything in it. Odd keys go one by one: some cannot be named in XML."""
     names = keys(client, bucket)
     plain = [name for name in names if name.startswith("bulk/")]
     for start in range(0, len(plain), 1000):
@@ -292,10 +294,15 @@ def _unfaithful(item: Item, held: Held) -> str | None:
     if held.sha256 != hashlib.sha256(item.body).hexdigest():
         return "other bytes"
     wanted = {
-        "ContentType": "content-type", "ContentEncoding": "content-encoding", "ContentLanguage": "content-language",
-        "ContentDisposition": "content-disposition", "CacheControl": "cache-control", "Expires": "expires",
-        "WebsiteRedirectLocation": "x-amz-website-redirect-location", "StorageClass": "x-amz-storage-class",
-    }  # fmt: skip
+        "ContentType": "content-type",
+        "ContentEncoding": "content-encoding",
+        "ContentLanguage": "content-language",
+        "ContentDisposition": "content-disposition",
+        "CacheControl": "cache-control",
+        "Expires": "expires",
+        "WebsiteRedirectLocation": "x-amz-website-redirect-location",
+        "StorageClass": "x-amz-storage-class",
+    }
     headers = dict(held.headers)
     for argument, name in wanted.items():
         if argument in item.extra and headers.get(name) != item.extra[argument]:

@@ -47,10 +47,12 @@ class Trial:
             (pair.source, self.source_proxy, self.source_bucket),
             (pair.destination, self.destination_proxy, self.destination_bucket),
         )
-        source, destination = (
-            (End(proxy.endpoint, at.access_key, at.secret_key, at.provider if pair.providers else None), bucket)
-            for at, proxy, bucket in both
-        )
+
+        def end(server: Server, proxy: Proxy) -> End:
+            provider = server.provider if pair.providers else None
+            return End(proxy.endpoint, server.access_key, server.secret_key, provider)
+
+        source, destination = ((end(server, proxy), bucket) for server, proxy, bucket in both)
         return source, destination
 
     def counts(self) -> tuple[Counter, Counter]:
@@ -93,7 +95,7 @@ class Trial:
         self.destination_proxy.reset(*destination)
 
     def two_pages(self, small: int) -> int:
-        """How many objects make two pages of a listing: few where pages can be made small on the way, which is quicker."""
+        """How many objects make two pages of a listing: few where the proxy can ask for smaller ones."""
         if self.pair.source.checks_credentials or self.pair.destination.checks_credentials:
             return 1100
         self.source_proxy.page_size = self.destination_proxy.page_size = small * 2 // 3
@@ -138,12 +140,13 @@ class Pair:
         """Fresh buckets and fresh proxies; the buckets go afterwards."""
         number = next(_numbers)
         buckets = f"trial-{number}-source", f"trial-{number}-destination"
-        servers = self.source, self.destination
-        for server, bucket in zip(servers, buckets):
+        ends = [(self.source, buckets[0]), (self.destination, buckets[1])]
+        for server, bucket in ends:
             objects.ensure_bucket(server.client(), bucket)
-        with Proxy(self.source.endpoint) as source_proxy, Proxy(self.destination.endpoint) as destination_proxy:
+        source_proxy, destination_proxy = Proxy(self.source.endpoint), Proxy(self.destination.endpoint)
+        with source_proxy, destination_proxy:
             yield Trial(self, *buckets, source_proxy, destination_proxy)
-        for server, bucket in zip(servers, buckets):
+        for server, bucket in ends:
             objects.remove_bucket(server.client(), bucket)
         broken = source_proxy.broken + destination_proxy.broken
         assert not broken, "a rule of the trial itself failed: " + broken[0]

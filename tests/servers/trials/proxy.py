@@ -1,7 +1,7 @@
 """A reverse proxy that logs every request and misbehaves on demand.
 
-It stands between `ferry` and one server, so that requests are counted by somebody other than `ferry`, and so that
-answers can be delayed, damaged or lost. The Host header passes unchanged, which keeps signatures valid.
+It stands between `ferry` and one server, so that requests are counted by somebody other than `ferry`, and so
+that answers can be delayed, damaged or lost. The Host header passes unchanged, which keeps signatures valid.
 """
 
 import http.client
@@ -170,7 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.upstream is None:
                 self.upstream = http.client.HTTPConnection(*self.server.proxy.upstream, timeout=120)
             try:
-                self.upstream.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
+                self.upstream.putrequest(
+                    request.method, request.target, skip_host=True, skip_accept_encoding=True
+                )
                 for name, value in request.headers:
                     if name.lower() not in HOP_BY_HOP and name.lower() != "expect":
                         self.upstream.putheader(name, value.encode("latin-1"))
@@ -203,5 +205,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 def refusal(status: int, code: str) -> Response:
     """An S3 error document."""
-    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>by the trial</Message></Error>'
+    body = f"<Error><Code>{code}</Code><Message>by the trial</Message></Error>"
     return Response(status, [("Content-Type", "application/xml")], body.encode())

@@ -10,7 +10,7 @@ USAGE = 2
 
 
 def both_sides(pair: Pair, trial: Trial, change, *words: str):
-    """Breaks one side and then the other; each time the command is refused with these words in its message."""
+    """Breaks one side and then the other; each command is refused with these words in its message."""
     good = trial.ends()
     for verb in ("sync", "verify", "plan"):
         for broken in ((change(*good[0]), good[1]), (good[0], change(*good[1]))):
@@ -31,7 +31,11 @@ def assert_refused(outcome: Outcome, *words: str):
 def no_bucket(pair: Pair):
     with pair.trial() as trial:
         trial.fill(bulk(3))
-        both_sides(pair, trial, lambda end, _bucket: (end, "no-such-bucket"), "no-such-bucket", "check its name")
+
+        def change(end: End, _bucket: str):
+            return end, "no-such-bucket"
+
+        both_sides(pair, trial, change, "no-such-bucket", "check its name")
 
 
 @check("an endpoint that nobody serves is named")
@@ -53,7 +57,9 @@ def not_a_store(pair: Pair):
         page = Response(200, [("Content-Type", "text/html")], b"<html><body>It works!</body></html>")
         for answer in (page, Response(404, page.headers, page.body), Response(200)):
             for side in ("source", "destination"):
-                trial.rules(**{side: (Rule(lambda _request: True, before=lambda _request: answer),)})
+                trial.rules(
+                    **{side: (Rule(lambda _request: True, before=lambda _request, answer=answer: answer),)}
+                )
                 outcome = trial.run()
                 assert_refused(outcome)
 

@@ -27,7 +27,6 @@ class Server:
     """The provider that knows this make; `other` where none does."""
     provider: str = "other"
     checks_credentials: bool = False
-    """Honours If-None-Match on PUT."""
     processes: list[subprocess.Popen] = field(default_factory=list)
 
     def client(self):
