@@ -22,14 +22,3 @@ async fn the_demo_moves_everything_three_times_and_leaves_nothing_behind() {
     let left: Vec<_> = std::fs::read_dir(home.path()).expect("directory").collect();
     assert!(left.is_empty(), "{left:?}");
 }
-
-#[tokio::test]
-async fn the_demo_tells_its_story() {
-    let home = tempfile::tempdir().expect("directory");
-    let ended = Program::new(FERRY, home.path()).args(["demo", "--objects", "1"]).run().await.expect_code(0);
-    for words in
-        ["Two S3-compatible stores", "1. Filled", "2. Changed", "3. Nothing changed", "4. Checked behind"]
-    {
-        assert!(ended.stdout.contains(words), "no {words:?} in\n{ended}");
-    }
-}

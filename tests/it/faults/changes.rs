@@ -62,11 +62,8 @@ async fn an_object_overwritten_after_its_last_part_arrives_as_it_is_now() {
         let (body, attributes) = generation(0);
         pair.from().put_object_with("large", body, attributes);
         pair.destination.faults().add(Rule::on(operation, overwrite(&pair)).nth(1));
-        let report = sync(&pair, &IN_PARTS).await.expect_code(0).report();
-        // With digests for ETags the next comparison sees the change; without, only this run can.
-        if report["copied"] == 1 && pair.to().bytes("large") != pair.from().bytes("large") {
-            sync(&pair, &IN_PARTS).await.expect_code(0);
-        }
+        // The two ETags cannot be compared, and the copy's date hides the change: only this run can see it.
+        sync(&pair, &IN_PARTS).await.expect_code(0);
         pair.assert_same();
     }
 }
