@@ -127,8 +127,9 @@ async fn optional(url: Option<&str>) -> Result<Option<SharedQueue>> {
 
 fn parse<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Result<T> {
     let text = text.ok_or_else(|| misconfigured(format!("{name} is not set")))?;
-    // JSON is YAML.
-    serde_saphyr::from_str(&text)
+    // JSON is YAML. Without the snippet: a secret that was written into the wrong place must not end in a log.
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(&text, options)
         .map_err(|error| misconfigured(format!("{name} is not as expected: {error}")))
 }
 
