@@ -24,10 +24,10 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ferry_transfer::store::{
-    CompleteUploadRequest, CreateUploadRequest, GetRequest, GetResponse, ListPage, ListRequest, PutRequest,
-    PutResponse, UploadId, UploadPartRequest, UploadedPart,
+    CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
+    HeadRequest, ListPage, ListRequest, PutRequest, PutResponse, UploadId, UploadPartRequest, UploadedPart,
 };
-use ferry_transfer::{Capabilities, ETag, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
+use ferry_transfer::{Capabilities, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
 use time::OffsetDateTime;
 
 pub(crate) use self::client::AccountSetup;
@@ -216,8 +216,8 @@ impl ObjectStore for S3Bucket {
         self.list_page(request).await
     }
 
-    async fn head(&self, key: &Key) -> Result<ObjectHead> {
-        self.head_object(key).await
+    async fn head(&self, request: HeadRequest) -> Result<ObjectHead> {
+        self.head_object(request).await
     }
 
     async fn get(&self, request: GetRequest) -> Result<GetResponse> {
@@ -252,8 +252,8 @@ impl ObjectStore for S3Bucket {
         self.abort_multipart_upload(key, upload_id).await
     }
 
-    async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
-        self.delete_object(key, if_match).await
+    async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse> {
+        self.delete_object(request).await
     }
 }
 

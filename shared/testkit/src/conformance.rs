@@ -14,7 +14,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use ferry_transfer::store::{
-    BodyChecksum, Cursor, GetRequest, ListRequest, PutRequest, PutResponse, WriteCondition,
+    BodyChecksum, Cursor, DeleteRequest, GetRequest, ListRequest, PutRequest, PutResponse, WriteCondition,
 };
 use ferry_transfer::{Attributes, Body, Entry, ErrorKind, Key, ObjectStore};
 use futures::future::BoxFuture;
@@ -219,7 +219,7 @@ async fn listed_keys(store: &dyn ObjectStore, request: ListRequest) -> Result<Ve
 async fn empty(store: &dyn ObjectStore) -> Outcome {
     let (entries, _) = list_all(store, ListRequest::default()).await?;
     for entry in entries {
-        store.delete(&entry.key, None).await?;
+        store.delete(DeleteRequest::of(&entry.key)).await?;
     }
     Ok(())
 }

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use ferry_transfer::store::{
-    CompleteUploadRequest, CreateUploadRequest, GetRequest, GetResponse, ListPage, ListRequest, PutRequest,
-    PutResponse, UploadId, UploadPartRequest, UploadedPart,
+    CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
+    HeadRequest, ListPage, ListRequest, PutRequest, PutResponse, UploadId, UploadPartRequest, UploadedPart,
 };
 use ferry_transfer::{
-    Body, Capabilities, DeclaredChecksums, ETag, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result,
+    Body, Capabilities, DeclaredChecksums, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result,
     SharedStore, StoreName,
 };
 use futures::StreamExt;
@@ -251,8 +251,9 @@ impl ObjectStore for FaultyStore {
         Ok(page)
     }
 
-    async fn head(&self, key: &Key) -> Result<ObjectHead> {
-        let mut head = self.run_plain(Operation::HeadObject, key, self.inner.head(key)).await?;
+    async fn head(&self, request: HeadRequest) -> Result<ObjectHead> {
+        let key = request.key.clone();
+        let mut head = self.run_plain(Operation::HeadObject, &key, self.inner.head(request)).await?;
         if self.state().hides_tags_in_heads {
             head.tag_count = 0;
         }
@@ -308,9 +309,9 @@ impl ObjectStore for FaultyStore {
         self.run_plain(Operation::AbortMultipartUpload, key, call).await
     }
 
-    async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
-        let call = self.inner.delete(key, if_match);
-        self.run_plain(Operation::DeleteObject, key, call).await
+    async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse> {
+        let key = request.key.clone();
+        self.run_plain(Operation::DeleteObject, &key, self.inner.delete(request)).await
     }
 }
 
@@ -348,15 +349,15 @@ mod tests {
         let (_, faulty, key) = store();
         faulty.fail_first(Operation::HeadObject, 2, ErrorKind::Throttled);
         for _ in 0..2 {
-            let error = faulty.head(&key).await.expect_err("asked for");
+            let error = faulty.head(HeadRequest::of(&key)).await.expect_err("asked for");
             assert_eq!(error.kind(), ErrorKind::Throttled);
         }
-        faulty.head(&key).await.expect("third time");
+        faulty.head(HeadRequest::of(&key)).await.expect("third time");
         assert_eq!(faulty.calls(Operation::HeadObject), 3);
         faulty.script(|_| Some(StoreFault::Fail(ErrorKind::Transient)));
-        faulty.head(&key).await.expect_err("asked for");
+        faulty.head(HeadRequest::of(&key)).await.expect_err("asked for");
         faulty.heal();
-        faulty.head(&key).await.expect("healed");
+        faulty.head(HeadRequest::of(&key)).await.expect("healed");
     }
 
     #[tokio::test]
@@ -365,7 +366,7 @@ mod tests {
         faulty.script(|call| {
             (call.operation == Operation::DeleteObject).then_some(StoreFault::LoseReply(ErrorKind::Transient))
         });
-        faulty.delete(&key, None).await.expect_err("asked for");
+        faulty.delete(DeleteRequest::of(&key)).await.expect_err("asked for");
         assert!(memory.bucket().is_empty());
     }
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferry_transfer::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, Cursor, GetRequest, GetResponse, ListPage,
-    ListRequest, PutRequest, PutResponse, UploadId, UploadPartRequest, UploadedPart,
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, Cursor, DeleteRequest, DeleteResponse,
+    GetRequest, GetResponse, HeadRequest, ListPage, ListRequest, PutRequest, PutResponse, UploadId,
+    UploadPartRequest, UploadedPart,
 };
 use ferry_transfer::{
-    Body, Capabilities, Clock, ETag, Encryption, Entry, Error, ErrorKind, Key, ObjectHead, ObjectStore,
-    Result, StoreName, Support, SystemClock,
+    Body, Capabilities, Clock, Encryption, Entry, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result,
+    StoreName, Support, SystemClock,
 };
 use futures::StreamExt;
 
@@ -136,8 +137,10 @@ impl ObjectStore for MemoryStore {
         })
     }
 
-    async fn head(&self, key: &Key) -> Result<ObjectHead> {
-        let object = self.bucket.get(key.as_str()).ok_or(Refusal::NoSuchKey);
+    async fn head(&self, request: HeadRequest) -> Result<ObjectHead> {
+        let key = &request.key;
+        let object = check_version(request.version_id.as_deref())
+            .and_then(|()| self.bucket.get(key.as_str()).ok_or(Refusal::NoSuchKey));
         self.on("HeadObject", key, object).map(|object| object.head())
     }
 
@@ -207,9 +210,11 @@ impl ObjectStore for MemoryStore {
         }
     }
 
-    async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
-        let deleted = self.bucket.delete(key.as_str(), if_match);
-        self.on("DeleteObject", key, deleted)
+    async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse> {
+        let key = &request.key;
+        let deleted = check_version(request.version_id.as_deref())
+            .and_then(|()| self.bucket.delete(key.as_str(), request.if_match.as_ref()));
+        self.on("DeleteObject", key, deleted).map(|()| DeleteResponse::default())
     }
 }
 

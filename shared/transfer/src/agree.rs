@@ -11,7 +11,7 @@ use crate::copy::{Copier, CopyError, CopyRequest};
 use crate::job::{Action, Job, SeenAtDestination};
 use crate::receipt::{Copied, Outcome, SkipReason};
 use crate::route::Route;
-use crate::store::WriteCondition;
+use crate::store::{DeleteRequest, HeadRequest, WriteCondition};
 use crate::task::Deletes;
 use crate::{ETag, Entry, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
 
@@ -155,7 +155,7 @@ fn condition_held(seen: &Seen, now: Option<&ObjectHead>) -> bool {
 
 /// `None` where the object is not there.
 async fn find(store: &SharedStore, key: &Key) -> Result<Option<ObjectHead>> {
-    match store.head(key).await {
+    match store.head(HeadRequest::of(key)).await {
         Ok(head) => Ok(Some(head)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.on_key(key.as_str())),
@@ -236,11 +236,10 @@ async fn delete(route: &Arc<Route>, key: &Key, destination_key: &Key) -> Result<
         return Ok(Outcome::UpToDate);
     };
     let conditional = route.destination.capabilities().conditional_deletes == crate::Support::Yes;
-    let if_match = destination.etag.as_ref().filter(|_| conditional);
-    route
-        .destination
-        .delete(destination_key, if_match)
-        .await
-        .map_err(|error| error.on_key(destination_key.as_str()))?;
+    let request = DeleteRequest {
+        if_match: destination.etag.filter(|_| conditional),
+        ..DeleteRequest::of(destination_key)
+    };
+    route.destination.delete(request).await.map_err(|error| error.on_key(destination_key.as_str()))?;
     Ok(Outcome::Deleted)
 }

@@ -13,7 +13,7 @@ use crate::checksum::{DigestSet, digest};
 use crate::compare::{CompareMode, Evidence, Reason, Verdict, compare};
 use crate::diff::{MergeJoin, Pair};
 use crate::route::Route;
-use crate::store::GetRequest;
+use crate::store::{GetRequest, HeadRequest};
 use crate::{ETagCheck, ETagRule, Encryption, Entry, ErrorKind, KeyRange, Result, SharedStore, Support};
 
 /// One key, and what is to be thought of it.
@@ -130,7 +130,7 @@ async fn look_at(store: &SharedStore, rule: &ETagRule, entry: &Entry) -> Result<
     if known == Support::No {
         return Ok(());
     }
-    let head = store.head(&entry.key).await?;
+    let head = store.head(HeadRequest::of(&entry.key)).await?;
     if head.encryption != Encryption::StoreManaged {
         rule.disprove();
         return Ok(());

@@ -62,6 +62,22 @@ pub struct ListPage {
     pub next: Option<Cursor>,
 }
 
+/// An object to ask about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadRequest {
+    /// The key.
+    pub key: Key,
+    /// This version, not the latest.
+    pub version_id: Option<String>,
+}
+
+impl HeadRequest {
+    /// Asks about the key's latest version.
+    pub fn of(key: &Key) -> Self {
+        Self { key: key.clone(), version_id: None }
+    }
+}
+
 /// An object, or one range of it, to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetRequest {
@@ -190,6 +206,43 @@ pub struct CompleteUploadRequest {
     pub crc64_nvme: Option<u64>,
 }
 
+/// An object to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteRequest {
+    /// The key.
+    pub key: Key,
+    /// Only if the object is of this generation; otherwise `PreconditionFailed`.
+    pub if_match: Option<ETag>,
+    /// Removes this version for good; without it a versioned bucket hides the latest behind a delete marker.
+    pub version_id: Option<String>,
+}
+
+impl DeleteRequest {
+    /// Deletes the key's latest version, whatever its generation.
+    pub fn of(key: &Key) -> Self {
+        Self { key: key.clone(), if_match: None, version_id: None }
+    }
+}
+
+/// What a delete left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteResponse {
+    /// The version that was removed, or that of the delete marker, on versioned buckets.
+    pub version_id: Option<String>,
+    /// What became of the object.
+    pub effect: DeleteEffect,
+}
+
+/// What became of a deleted object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeleteEffect {
+    /// It is gone, or was already.
+    #[default]
+    Removed,
+    /// It is hidden behind a delete marker and can be had back.
+    Marked,
+}
+
 /// One bucket of an S3-compatible store.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + fmt::Debug {
@@ -203,7 +256,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     async fn list(&self, request: ListRequest) -> Result<ListPage>;
 
     /// What the store says about an object.
-    async fn head(&self, key: &Key) -> Result<ObjectHead>;
+    async fn head(&self, request: HeadRequest) -> Result<ObjectHead>;
 
     /// Reads an object or one range of it.
     async fn get(&self, request: GetRequest) -> Result<GetResponse>;
@@ -230,7 +283,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()>;
 
     /// Deletes an object, if it is of the given generation where one is given. An object that is already gone is success.
-    async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()>;
+    async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse>;
 }
 
 /// A store shared between tasks.

@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
-use ferry_transfer::store::{GetRequest, GetResponse};
+use ferry_transfer::store::{GetRequest, GetResponse, HeadRequest};
 use ferry_transfer::{Body, ByteRange, Error, ErrorKind, Key, ObjectHead, Result, StoreName};
 use futures::StreamExt as _;
 use http_body_util::BodyDataStream;
@@ -18,14 +18,15 @@ use super::intercept::{Answer, ReadHead};
 use super::{ANSWER_TIMEOUT, Posture, S3Bucket, answered};
 
 impl S3Bucket {
-    pub(super) async fn head_object(&self, key: &Key) -> Result<ObjectHead> {
-        let place = self.place("HeadObject", Some(key));
+    pub(super) async fn head_object(&self, request: HeadRequest) -> Result<ObjectHead> {
+        let place = self.place("HeadObject", Some(&request.key));
         let answer = ReadHead::new(self.posture());
         let call = self
             .client()
             .head_object()
             .bucket(&self.name.bucket)
-            .key(key.as_str())
+            .key(request.key.as_str())
+            .set_version_id(request.version_id.clone())
             .set_checksum_mode(self.checksum_mode())
             .customize()
             .interceptor(answer.clone());

@@ -15,8 +15,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_transfer::checksum::{crc64_from_base64, crc64_to_base64};
 use ferry_transfer::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, PutRequest, PutResponse, UploadId,
-    UploadPartRequest, UploadedPart, WriteCondition,
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, DeleteEffect, DeleteRequest, DeleteResponse,
+    PutRequest, PutResponse, UploadId, UploadPartRequest, UploadedPart, WriteCondition,
 };
 use ferry_transfer::{Body, ETag, Encryption, ErrorKind, FaultHandle, Key, Result, Support};
 
@@ -210,15 +210,24 @@ impl S3Bucket {
         gone_or(answered(&place, ANSWER_TIMEOUT, call.send()).await.map(drop))
     }
 
-    pub(super) async fn delete_object(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
-        let place = self.place("DeleteObject", Some(key));
+    pub(super) async fn delete_object(&self, request: DeleteRequest) -> Result<DeleteResponse> {
+        let place = self.place("DeleteObject", Some(&request.key));
         let call = self
             .client()
             .delete_object()
             .bucket(&self.name.bucket)
-            .key(key.as_str())
-            .set_if_match(if_match.map(ETag::quoted));
-        gone_or(answered(&place, ANSWER_TIMEOUT, call.send()).await.map(drop))
+            .key(request.key.as_str())
+            .set_version_id(request.version_id.clone())
+            .set_if_match(request.if_match.as_ref().map(ETag::quoted));
+        let deleted = answered(&place, ANSWER_TIMEOUT, call.send()).await;
+        gone_or(deleted.map(|output| DeleteResponse {
+            effect: match output.delete_marker() {
+                // Without a version asked for, a marker in the answer is the one just made.
+                Some(true) if request.version_id.is_none() => DeleteEffect::Marked,
+                _ => DeleteEffect::Removed,
+            },
+            version_id: output.version_id,
+        }))
     }
 
     fn upload(&self, place: &Place<'_>, body: Body, checksum: BodyChecksum) -> Result<Upload> {
@@ -275,9 +284,9 @@ fn signed(place: &Place<'_>, length_bytes: u64) -> Result<i64> {
 }
 
 /// What is already gone is as good as deleted.
-fn gone_or(result: Result<()>) -> Result<()> {
+fn gone_or<T: Default>(result: Result<T>) -> Result<T> {
     match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(T::default()),
         other => other,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use ferry_transfer::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, ListRequest, PutRequest, UploadPartRequest,
-    WriteCondition,
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, DeleteRequest, HeadRequest, ListRequest,
+    PutRequest, UploadPartRequest, WriteCondition,
 };
 use ferry_transfer::{Attributes, Body, ErrorKind, Key, ObjectStore};
 
@@ -35,7 +35,7 @@ pub(super) async fn awkward_keys_read_back(store: &dyn ObjectStore) -> Outcome {
     for key in &keys {
         let expected = body_of(key.as_str());
         ensure_eq(&format!("the body of {key:?}"), bytes_of(store, key).await?, expected.clone())?;
-        let size = store.head(key).await?.size_bytes;
+        let size = store.head(HeadRequest::of(key)).await?.size_bytes;
         ensure_eq(&format!("the size of {key:?}"), size, expected.len() as u64)?;
     }
     Ok(())
@@ -80,7 +80,7 @@ pub(super) async fn awkward_keys_keep_attributes_and_tags(store: &dyn ObjectStor
         }
         let request = PutRequest { attributes, ..put_request(&key, "x") };
         store.put(request).await?;
-        let head = store.head(&key).await?;
+        let head = store.head(HeadRequest::of(&key)).await?;
         let number = head.attributes.user_metadata.get("number").cloned();
         ensure_eq(&format!("the metadata of {key:?}"), number, Some("1".into()))?;
         if tagged {
@@ -95,9 +95,13 @@ pub(super) async fn awkward_keys_are_deleted_one_by_one(store: &dyn ObjectStore)
     let keys = put_all(store).await?;
     let mut left: BTreeSet<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
     for key in &keys {
-        store.delete(key, None).await?;
+        store.delete(DeleteRequest::of(key)).await?;
         left.remove(key.as_str());
-        ensure_kind(&format!("HEAD of the deleted {key:?}"), store.head(key).await, &[ErrorKind::NotFound])?;
+        ensure_kind(
+            &format!("HEAD of the deleted {key:?}"),
+            store.head(HeadRequest::of(key)).await,
+            &[ErrorKind::NotFound],
+        )?;
         let listed: BTreeSet<String> =
             listed_keys(store, ListRequest::default()).await?.into_iter().collect();
         ensure(listed == left, || format!("deleting {key:?} also took or left another key"))?;

@@ -1,7 +1,7 @@
 //! Listings lose nothing, repeat nothing and end.
 
 use ferry_transfer::ObjectStore;
-use ferry_transfer::store::ListRequest;
+use ferry_transfer::store::{HeadRequest, ListRequest};
 
 use super::{Outcome, ensure, ensure_eq, key, list_all, listed_keys, put};
 
@@ -108,7 +108,7 @@ pub(super) async fn a_delimiter_rolls_up_once(store: &dyn ObjectStore) -> Outcom
 pub(super) async fn entries_describe_their_objects(store: &dyn ObjectStore) -> Outcome {
     let key = key("described")?;
     put(store, &key, "hello").await?;
-    let head = store.head(&key).await?;
+    let head = store.head(HeadRequest::of(&key)).await?;
     let (entries, _) = list_all(store, ListRequest::default()).await?;
     let [entry] = entries.as_slice() else {
         return ensure(false, || format!("one object lists as {entries:?}"));

@@ -1,7 +1,7 @@
 //! Reads give exactly what was asked for, or fail.
 
 use bytes::Bytes;
-use ferry_transfer::store::GetRequest;
+use ferry_transfer::store::{GetRequest, HeadRequest};
 use ferry_transfer::{ByteRange, ErrorKind, ObjectStore};
 
 use super::{Failure, Outcome, ensure, ensure_eq, ensure_kind, key, put, whole};
@@ -12,7 +12,7 @@ fn range(first: u64, length: u64) -> Result<ByteRange, Failure> {
 
 pub(super) async fn what_is_not_there_is_not_found(store: &dyn ObjectStore) -> Outcome {
     let missing = key("missing")?;
-    ensure_kind("HEAD", store.head(&missing).await, &[ErrorKind::NotFound])?;
+    ensure_kind("HEAD", store.head(HeadRequest::of(&missing)).await, &[ErrorKind::NotFound])?;
     ensure_kind("GET", store.get(whole(&missing)).await, &[ErrorKind::NotFound])?;
     if store.capabilities().tags.may() {
         ensure_kind("GetObjectTagging", store.get_tags(&missing, None).await, &[ErrorKind::NotFound])?;
@@ -54,9 +54,9 @@ pub(super) async fn a_range_past_the_end_fails(store: &dyn ObjectStore) -> Outco
 pub(super) async fn a_read_heeds_the_generation(store: &dyn ObjectStore) -> Outcome {
     let key = key("generations")?;
     put(store, &key, "one").await?;
-    let old = store.head(&key).await?.etag;
+    let old = store.head(HeadRequest::of(&key)).await?.etag;
     put(store, &key, "two").await?;
-    let new = store.head(&key).await?.etag;
+    let new = store.head(HeadRequest::of(&key)).await?.etag;
     for range in [None, Some(range(0, 1)?)] {
         let request = |if_match| GetRequest { if_match, range, ..whole(&key) };
         ensure_kind(

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use ferry_transfer::checksum::{DigestSet, digest};
 use ferry_transfer::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, ListRequest, UploadId, UploadPartRequest,
-    UploadedPart, WriteCondition,
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, HeadRequest, ListRequest, UploadId,
+    UploadPartRequest, UploadedPart, WriteCondition,
 };
 use ferry_transfer::{Attributes, Body, ETag, ErrorKind, Key, ObjectStore, Support};
 
@@ -78,12 +78,12 @@ async fn send_both(
 pub(super) async fn parts_become_one_object(store: &dyn ObjectStore) -> Outcome {
     let key = key("in parts")?;
     let (request, whole) = send_both(store, &key, Attributes::default()).await?;
-    ensure_kind("HEAD before completion", store.head(&key).await, &[ErrorKind::NotFound])?;
+    ensure_kind("HEAD before completion", store.head(HeadRequest::of(&key)).await, &[ErrorKind::NotFound])?;
     store.complete_upload(request).await?;
     ensure(bytes_of(store, &key).await? == whole, || {
         "the object is not its parts laid end to end".to_owned()
     })?;
-    let head = store.head(&key).await?;
+    let head = store.head(HeadRequest::of(&key)).await?;
     if store.capabilities().multipart_etag_is_md5_of_md5s == Support::Yes {
         let md5 = |bytes: &[u8]| {
             let set = DigestSet { md5: true, crc64_xz: false };
@@ -123,7 +123,7 @@ pub(super) async fn an_upload_keeps_its_attributes(store: &dyn ObjectStore) -> O
     let (request, _) = send_both(store, &key, attributes.clone()).await?;
     store.complete_upload(request).await?;
     let tags = std::mem::take(&mut attributes.tags);
-    ensure_eq("what HEAD says", &store.head(&key).await?.attributes, &attributes)?;
+    ensure_eq("what HEAD says", &store.head(HeadRequest::of(&key)).await?.attributes, &attributes)?;
     if tagged {
         ensure_eq("the tags", store.get_tags(&key, None).await?, tags)?;
     }
@@ -149,7 +149,7 @@ pub(super) async fn a_completion_heeds_its_condition(store: &dyn ObjectStore) ->
     }
     let key = key("conditional in parts")?;
     put(store, &key, "here first").await?;
-    let generation = store.head(&key).await?.etag;
+    let generation = store.head(HeadRequest::of(&key)).await?.etag;
     let (mut request, whole) = send_both(store, &key, Attributes::default()).await?;
     request.condition = WriteCondition::Absent;
     ensure_kind(
@@ -177,6 +177,6 @@ pub(super) async fn a_wrong_checksum_completes_nothing(store: &dyn ObjectStore) 
     request.crc64_nvme = request.crc64_nvme.map(|crc| crc ^ 1);
     let completed = store.complete_upload(request).await;
     ensure(completed.is_err(), || "a wrong CRC64NVME was taken for the whole object".to_owned())?;
-    ensure_kind("HEAD", store.head(&key).await, &[ErrorKind::NotFound])?;
+    ensure_kind("HEAD", store.head(HeadRequest::of(&key)).await, &[ErrorKind::NotFound])?;
     Ok(store.abort_upload(&key, &upload_id).await?)
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use ferry_transfer::checksum::{DigestSet, digest};
-use ferry_transfer::store::{BodyChecksum, ListRequest, PutRequest, WriteCondition};
+use ferry_transfer::store::{
+    BodyChecksum, DeleteRequest, HeadRequest, ListRequest, PutRequest, WriteCondition,
+};
 use ferry_transfer::{Attributes, Body, ETag, ErrorKind, ObjectStore, StorageClass, Support};
 use futures::future::join_all;
 
@@ -52,7 +54,7 @@ pub(super) async fn an_object_reads_back_as_written(store: &dyn ObjectStore) -> 
 pub(super) async fn an_empty_object_is_an_object(store: &dyn ObjectStore) -> Outcome {
     let key = key("empty")?;
     put(store, &key, Bytes::new()).await?;
-    ensure_eq("the size", store.head(&key).await?.size_bytes, 0)?;
+    ensure_eq("the size", store.head(HeadRequest::of(&key)).await?.size_bytes, 0)?;
     ensure_eq("the body", bytes_of(store, &key).await?, Bytes::new())
 }
 
@@ -77,7 +79,7 @@ pub(super) async fn a_short_body_leaves_no_object(store: &dyn ObjectStore) -> Ou
     };
     let written = store.put(request).await;
     ensure(written.is_err(), || format!("a short body was taken: {written:?}"))?;
-    ensure_kind("HEAD", store.head(&key).await, &[ErrorKind::NotFound])
+    ensure_kind("HEAD", store.head(HeadRequest::of(&key)).await, &[ErrorKind::NotFound])
 }
 
 pub(super) async fn a_wrong_checksum_leaves_no_object(store: &dyn ObjectStore) -> Outcome {
@@ -92,7 +94,7 @@ pub(super) async fn a_wrong_checksum_leaves_no_object(store: &dyn ObjectStore) -
         let request = PutRequest { checksum, ..put_request(&key, "hello") };
         let what = format!("a PUT with {checksum:?}");
         ensure_kind(&what, store.put(request).await, &[ErrorKind::Corrupt])?;
-        ensure_kind("HEAD", store.head(&key).await, &[ErrorKind::NotFound])?;
+        ensure_kind("HEAD", store.head(HeadRequest::of(&key)).await, &[ErrorKind::NotFound])?;
     }
     let right = digest(b"hello", DigestSet { md5: true, crc64_xz: false });
     let request = PutRequest {
@@ -106,9 +108,9 @@ pub(super) async fn a_wrong_checksum_leaves_no_object(store: &dyn ObjectStore) -
 pub(super) async fn overwriting_makes_a_new_generation(store: &dyn ObjectStore) -> Outcome {
     let key = key("overwritten")?;
     put(store, &key, "one").await?;
-    let first = store.head(&key).await?.etag;
+    let first = store.head(HeadRequest::of(&key)).await?.etag;
     put(store, &key, "two").await?;
-    let second = store.head(&key).await?.etag;
+    let second = store.head(HeadRequest::of(&key)).await?.etag;
     ensure(first != second, || format!("both generations are {first:?}"))?;
     ensure_eq("the body", bytes_of(store, &key).await?, Bytes::from("two"))
 }
@@ -118,11 +120,11 @@ pub(super) async fn attributes_round_trip(store: &dyn ObjectStore) -> Outcome {
     let attributes = attributes(store);
     let request = PutRequest { attributes: attributes.clone(), ..put_request(&key, "hello") };
     store.put(request).await?;
-    ensure_eq("what HEAD says", &store.head(&key).await?.attributes, &attributes)?;
+    ensure_eq("what HEAD says", &store.head(HeadRequest::of(&key)).await?.attributes, &attributes)?;
     let got = store.get(whole(&key)).await?;
     ensure_eq("what GET says", &got.head.attributes, &attributes)?;
     put(store, &key, "hello").await?;
-    let left = store.head(&key).await?.attributes;
+    let left = store.head(HeadRequest::of(&key)).await?.attributes;
     ensure(left.user_metadata.is_empty() && left.cache_control.is_none(), || {
         format!("overwriting left {left:?}")
     })
@@ -175,7 +177,7 @@ pub(super) async fn matches_refuses_another_generation(store: &dyn ObjectStore) 
     let key = key("matched")?;
     put(store, &key, "one").await?;
     let generation = |etag: Option<ETag>| etag.ok_or_else(|| Failure("no ETag".to_owned()));
-    let first = generation(store.head(&key).await?.etag)?;
+    let first = generation(store.head(HeadRequest::of(&key)).await?.etag)?;
     let request = |bytes: &'static str| PutRequest {
         condition: WriteCondition::Matches(first.clone()),
         ..put_request(&key, bytes)
@@ -187,7 +189,7 @@ pub(super) async fn matches_refuses_another_generation(store: &dyn ObjectStore) 
         &[ErrorKind::PreconditionFailed],
     )?;
     ensure_eq("the body", bytes_of(store, &key).await?, Bytes::from("two"))?;
-    store.delete(&key, None).await?;
+    store.delete(DeleteRequest::of(&key)).await?;
     ensure_kind(
         "a PUT over nothing",
         store.put(request("four")).await,
@@ -218,9 +220,9 @@ pub(super) async fn of_racing_writers_one_wins(store: &dyn ObjectStore) -> Outco
 pub(super) async fn deleting_is_idempotent(store: &dyn ObjectStore) -> Outcome {
     let key = key("deleted")?;
     put(store, &key, "hello").await?;
-    store.delete(&key, None).await?;
-    store.delete(&key, None).await?;
-    ensure_kind("HEAD", store.head(&key).await, &[ErrorKind::NotFound])
+    store.delete(DeleteRequest::of(&key)).await?;
+    store.delete(DeleteRequest::of(&key)).await?;
+    ensure_kind("HEAD", store.head(HeadRequest::of(&key)).await, &[ErrorKind::NotFound])
 }
 
 pub(super) async fn deleting_heeds_the_generation(store: &dyn ObjectStore) -> Outcome {
@@ -229,15 +231,15 @@ pub(super) async fn deleting_heeds_the_generation(store: &dyn ObjectStore) -> Ou
     }
     let key = key("kept")?;
     put(store, &key, "one").await?;
-    let old = store.head(&key).await?.etag;
+    let old = store.head(HeadRequest::of(&key)).await?.etag;
     put(store, &key, "two").await?;
-    let new = store.head(&key).await?.etag;
+    let new = store.head(HeadRequest::of(&key)).await?.etag;
     ensure_kind(
         "a DELETE of the old generation",
-        store.delete(&key, old.as_ref()).await,
+        store.delete(DeleteRequest { if_match: old, ..DeleteRequest::of(&key) }).await,
         &[ErrorKind::PreconditionFailed],
     )?;
     ensure_eq("the body", bytes_of(store, &key).await?, Bytes::from("two"))?;
-    store.delete(&key, new.as_ref()).await?;
-    ensure_kind("HEAD", store.head(&key).await, &[ErrorKind::NotFound])
+    store.delete(DeleteRequest { if_match: new, ..DeleteRequest::of(&key) }).await?;
+    ensure_kind("HEAD", store.head(HeadRequest::of(&key)).await, &[ErrorKind::NotFound])
 }

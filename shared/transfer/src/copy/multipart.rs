@@ -14,7 +14,7 @@ use crate::receipt::{Copied, ReadCheck, WriteCheck};
 use crate::retry::Retries;
 use crate::route::Route;
 use crate::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, GetRequest, PutResponse, UploadId,
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, GetRequest, HeadRequest, PutResponse, UploadId,
     UploadPartRequest, UploadedPart,
 };
 use crate::{ByteRange, ETag, ETagCheck, Encryption, Error, ErrorKind, ObjectHead, PartPlan, Support};
@@ -48,7 +48,7 @@ impl Copier {
     ) -> Result<Copied, CopyError> {
         let head = route
             .source
-            .head(&request.key)
+            .head(HeadRequest::of(&request.key))
             .await
             .map_err(|error| CopyError::at_source(error, &request.key))?;
         same_generation(request.generation.as_ref(), &head)?;
@@ -226,7 +226,12 @@ impl Upload<'_> {
     /// date of the copy would hide a change that came meanwhile.
     async fn check_still_current(&self) -> Result<(), CopyError> {
         let key = &self.request.key;
-        let head = self.route.source.head(key).await.map_err(|error| CopyError::at_source(error, key))?;
+        let head = self
+            .route
+            .source
+            .head(HeadRequest::of(key))
+            .await
+            .map_err(|error| CopyError::at_source(error, key))?;
         same_generation(Some(self.generation), &head)
     }
 
@@ -279,7 +284,7 @@ impl Upload<'_> {
     /// The reply to an earlier completion may have been lost: then the upload is gone and the object is there.
     async fn completed_before(&self, error: Error, parts: &[Part]) -> Result<PutResponse, CopyError> {
         let key = &self.request.destination_key;
-        let Ok(head) = self.route.destination.head(key).await else {
+        let Ok(head) = self.route.destination.head(HeadRequest::of(key)).await else {
             return Err(CopyError::at_destination(error, key));
         };
         let etag_fits = match (&head.etag, self.expected_etag(parts)) {

@@ -12,10 +12,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{
-    CompleteUploadRequest, CreateUploadRequest, GetRequest, GetResponse, ListPage, ListRequest, ObjectStore,
-    PutRequest, PutResponse, SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart,
+    CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
+    HeadRequest, ListPage, ListRequest, ObjectStore, PutRequest, PutResponse, SharedStore, StoreName,
+    UploadId, UploadPartRequest, UploadedPart,
 };
-use crate::{Capabilities, ETag, ErrorKind, Key, ObjectHead, Result};
+use crate::{Capabilities, ErrorKind, Key, ObjectHead, Result};
 
 /// A kind of request, as stores price them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -186,8 +187,8 @@ impl ObjectStore for MeteredStore {
         self.meter.count(RequestKind::List, self.inner.list(request)).await
     }
 
-    async fn head(&self, key: &Key) -> Result<ObjectHead> {
-        self.meter.count(RequestKind::Head, self.inner.head(key)).await
+    async fn head(&self, request: HeadRequest) -> Result<ObjectHead> {
+        self.meter.count(RequestKind::Head, self.inner.head(request)).await
     }
 
     async fn get(&self, request: GetRequest) -> Result<GetResponse> {
@@ -225,7 +226,7 @@ impl ObjectStore for MeteredStore {
         self.meter.count(RequestKind::AbortUpload, self.inner.abort_upload(key, upload_id)).await
     }
 
-    async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
-        self.meter.count(RequestKind::Delete, self.inner.delete(key, if_match)).await
+    async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse> {
+        self.meter.count(RequestKind::Delete, self.inner.delete(request)).await
     }
 }

@@ -11,10 +11,11 @@ use async_trait::async_trait;
 
 use crate::retry::{Backoff, Retries};
 use crate::store::{
-    CompleteUploadRequest, CreateUploadRequest, GetRequest, GetResponse, ListPage, ListRequest, ObjectStore,
-    PutRequest, PutResponse, SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart,
+    CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
+    HeadRequest, ListPage, ListRequest, ObjectStore, PutRequest, PutResponse, SharedStore, StoreName,
+    UploadId, UploadPartRequest, UploadedPart,
 };
-use crate::{Body, Capabilities, Clock, ETag, Key, ObjectHead, Result};
+use crate::{Body, Capabilities, Clock, Key, ObjectHead, Result};
 
 /// A store that tries again. See the module.
 pub struct RetryingStore {
@@ -64,8 +65,8 @@ impl ObjectStore for RetryingStore {
         self.retry(|| self.inner.list(request.clone())).await
     }
 
-    async fn head(&self, key: &Key) -> Result<ObjectHead> {
-        self.retry(|| self.inner.head(key)).await
+    async fn head(&self, request: HeadRequest) -> Result<ObjectHead> {
+        self.retry(|| self.inner.head(request.clone())).await
     }
 
     async fn get(&self, request: GetRequest) -> Result<GetResponse> {
@@ -136,7 +137,7 @@ impl ObjectStore for RetryingStore {
         self.retry(|| self.inner.abort_upload(key, upload_id)).await
     }
 
-    async fn delete(&self, key: &Key, if_match: Option<&ETag>) -> Result<()> {
-        self.retry(|| self.inner.delete(key, if_match)).await
+    async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse> {
+        self.retry(|| self.inner.delete(request.clone())).await
     }
 }

@@ -3,7 +3,7 @@
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use ferry_transfer::store::GetRequest;
+use ferry_transfer::store::{GetRequest, HeadRequest};
 use ferry_transfer::{ByteRange, ETag, ErrorKind, ObjectStore as _, Result};
 
 use super::super::{answered, upload_limit};
@@ -124,7 +124,7 @@ async fn a_refused_request_is_sent_once() {
             .body("<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
     })
     .await;
-    let error = compatible(&server).await.head(&key("k")).await.expect_err("throttled");
+    let error = compatible(&server).await.head(HeadRequest::of(&key("k"))).await.expect_err("throttled");
     assert_eq!(error.kind(), ErrorKind::Throttled);
     assert_eq!(error.request_id(), Some("R"));
     server.only();

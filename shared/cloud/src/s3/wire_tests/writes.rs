@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use ferry_transfer::checksum::{DigestSet, digest};
 use ferry_transfer::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, PutRequest, UploadId, UploadPartRequest,
-    UploadedPart, WriteCondition,
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, DeleteRequest, HeadRequest, PutRequest,
+    UploadId, UploadPartRequest, UploadedPart, WriteCondition,
 };
 use ferry_transfer::{Attributes, Body, ETag, Error, ErrorKind, ObjectStore as _, StorageClass};
 use futures::stream;
@@ -295,11 +295,12 @@ async fn what_is_already_gone_is_deleted() {
     })
     .await;
     let store = compatible(&server).await;
-    store.delete(&key("k"), ETag::parse("E").as_ref()).await.expect("gone");
+    let delete = DeleteRequest { if_match: ETag::parse("E"), ..DeleteRequest::of(&key("k")) };
+    store.delete(delete).await.expect("gone");
     assert_eq!(server.only().header("if-match"), Some("\"E\""));
     store.abort_upload(&key("k"), &UploadId("U".into())).await.expect("gone");
     server.only();
-    assert_eq!(store.head(&key("k")).await.expect_err("gone").kind(), ErrorKind::NotFound);
+    assert_eq!(store.head(HeadRequest::of(&key("k"))).await.expect_err("gone").kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -307,7 +308,7 @@ async fn a_missing_bucket_is_not_a_deleted_object() {
     let server =
         Server::start(|_| Answer::status(404, "Not Found").body("<Error><Code>NoSuchBucket</Code></Error>"))
             .await;
-    let error = compatible(&server).await.delete(&key("k"), None).await.expect_err("no bucket");
+    let error = compatible(&server).await.delete(DeleteRequest::of(&key("k"))).await.expect_err("no bucket");
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }
 
