@@ -9,6 +9,8 @@
     reason = "doc comments of flags are their help texts, printed as they are"
 )]
 
+mod state;
+
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -20,6 +22,8 @@ use ferry_cloud::profile::Addressing;
 use ferry_cloud::{CredentialRef, StoreConfig};
 use ferry_transfer::CompareMode;
 use ferry_transfer::task::{DeleteLimit, Location};
+
+pub use self::state::StateArgs;
 
 /// Moves objects between S3-compatible stores and proves that it did.
 #[derive(Debug, Parser)]
@@ -345,6 +349,9 @@ pub struct SyncArgs {
     /// Write one line of JSON for each job's outcome to this file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub receipts: Option<PathBuf>,
+    /// Where it is remembered.
+    #[command(flatten)]
+    pub state: StateArgs,
 }
 
 /// `ferry plan`.

@@ -18,6 +18,7 @@ pub mod request_log;
 pub mod runtime_api;
 pub mod s3;
 pub mod sqs;
+pub mod state_conformance;
 pub mod synthetic;
 
 pub use faulty_store::{Call, FaultyStore, StoreFault};

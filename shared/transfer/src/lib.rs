@@ -28,6 +28,7 @@ pub mod retry;
 mod route;
 mod run;
 pub mod scan;
+pub mod state;
 pub mod store;
 pub mod task;
 
@@ -44,4 +45,5 @@ pub use parts::{PartPlan, PartPlanError};
 pub use queue::{Queue, SharedQueue};
 pub use route::{Route, Routes, SingleRoute};
 pub use run::RunId;
+pub use state::{SharedState, StateStore};
 pub use store::{ObjectStore, SharedStore, StoreName};

@@ -1,0 +1,36 @@
+//! Where runs are remembered on this machine.
+
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use ferry_transfer::state::DirectoryState;
+
+use crate::exit::UsageError;
+
+/// Where runs are remembered on this machine.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct StateArgs {
+    /// The directory that remembers runs: checkpoints, open uploads, receipts [default: ~/.local/state/ferry]
+    #[arg(long, env = "FERRY_STATE_DIR", value_name = "DIR", help_heading = "State")]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl StateArgs {
+    /// Opens the directory; made where it is missing. Without the flag it is where the XDG Base Directory Specification puts
+    /// state: `$XDG_STATE_HOME/ferry`, else `~/.local/state/ferry`.
+    pub fn open(&self) -> anyhow::Result<DirectoryState> {
+        let from_environment =
+            |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let directory = self
+            .state_dir
+            .clone()
+            .or_else(|| from_environment("XDG_STATE_HOME").map(|state| state.join("ferry")))
+            .or_else(|| from_environment("HOME").map(|home| home.join(".local/state/ferry")))
+            .ok_or_else(|| {
+                UsageError(
+                    "there is no home directory to remember runs in; name one with --state-dir".to_owned(),
+                )
+            })?;
+        Ok(DirectoryState::open(directory)?)
+    }
+}
