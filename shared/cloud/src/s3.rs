@@ -14,6 +14,7 @@ mod intercept;
 mod list;
 mod read;
 mod upload_body;
+mod uploads;
 mod write;
 
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ferry_transfer::store::{
     CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
-    HeadRequest, ListPage, ListRequest, PutRequest, PutResponse, UploadId, UploadPartRequest, UploadedPart,
+    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, PartsPage, PutRequest,
+    PutResponse, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
 };
 use ferry_transfer::{Capabilities, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
 use time::OffsetDateTime;
@@ -246,6 +248,14 @@ impl ObjectStore for S3Bucket {
 
     async fn complete_upload(&self, request: CompleteUploadRequest) -> Result<PutResponse> {
         self.complete_multipart_upload(request).await
+    }
+
+    async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
+        self.parts_page(request).await
+    }
+
+    async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
+        self.uploads_page(request).await
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use ferry_transfer::store::{
     CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
-    HeadRequest, ListPage, ListRequest, PutRequest, PutResponse, UploadId, UploadPartRequest, UploadedPart,
+    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, PartsPage, PutRequest,
+    PutResponse, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
 };
 use ferry_transfer::{
     Body, Capabilities, DeclaredChecksums, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result,
@@ -302,6 +303,17 @@ impl ObjectStore for FaultyStore {
         let key = request.key.clone();
         let call = self.inner.complete_upload(request);
         self.run_plain(Operation::CompleteMultipartUpload, &key, call).await
+    }
+
+    async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
+        let key = request.key.clone();
+        let call = self.inner.list_parts(request);
+        self.run_plain(Operation::ListParts, &key, call).await
+    }
+
+    async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
+        let call = self.inner.list_uploads(request);
+        self.run(Operation::ListMultipartUploads, None, call).await.map(|(page, _)| page)
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {

@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ferry_transfer::store::{
     BodyChecksum, CompleteUploadRequest, CreateUploadRequest, Cursor, DeleteRequest, DeleteResponse,
-    GetRequest, GetResponse, HeadRequest, ListPage, ListRequest, PutRequest, PutResponse, UploadId,
-    UploadPartRequest, UploadedPart,
+    GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest,
+    ListedPart, OpenUpload, PartsPage, PutRequest, PutResponse, UploadId, UploadPartRequest, UploadPlace,
+    UploadedPart, UploadsPage,
 };
 use ferry_transfer::{
-    Body, Capabilities, Clock, Encryption, Entry, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result,
-    StoreName, Support, SystemClock,
+    Body, Capabilities, Clock, Encryption, Entry, Error, ErrorKind, Key, ObjectHead, ObjectStore,
+    PartOfObject, Result, StoreName, Support, SystemClock,
 };
 use futures::StreamExt;
 
@@ -141,7 +142,8 @@ impl ObjectStore for MemoryStore {
         let key = &request.key;
         let object = check_version(request.version_id.as_deref())
             .and_then(|()| self.bucket.get(key.as_str()).ok_or(Refusal::NoSuchKey));
-        self.on("HeadObject", key, object).map(|object| object.head())
+        let head = object.and_then(|object| head(&object, request.part_number));
+        self.on("HeadObject", key, head)
     }
 
     async fn get(&self, request: GetRequest) -> Result<GetResponse> {
@@ -203,6 +205,50 @@ impl ObjectStore for MemoryStore {
         self.on("CompleteMultipartUpload", &request.key, object).map(|object| written(&object))
     }
 
+    async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
+        let parts = self.bucket.parts(request.key.as_str(), &request.upload_id.0);
+        let mut left = self
+            .on("ListParts", &request.key, parts)?
+            .into_iter()
+            .filter(|(number, _)| *number > request.after)
+            .map(|(part_number, part)| ListedPart {
+                part_number,
+                size_bytes: part.payload.size_bytes(),
+                etag: part.etag,
+                crc64_nvme: Some(part.payload.crc64_nvme()),
+            });
+        let parts: Vec<ListedPart> = left.by_ref().take(page_size(request.page_size)).collect();
+        let next = left.next().and(parts.last()).map(|part| part.part_number);
+        Ok(PartsPage { parts, next })
+    }
+
+    async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
+        let after = request.after.map(|place| (place.key, place.upload_id.map(|id| id.0)));
+        let mut left = self
+            .bucket
+            .open_uploads()
+            .into_iter()
+            .filter(|upload| upload.key.starts_with(&request.prefix))
+            .filter(|upload| match &after {
+                None => true,
+                Some((key, None)) => upload.key > *key,
+                Some((key, Some(id))) => (&upload.key, &upload.upload_id) > (key, id),
+            })
+            .filter_map(|upload| {
+                Some(OpenUpload {
+                    key: Key::new(upload.key).ok()?,
+                    upload_id: UploadId(upload.upload_id),
+                    initiated: Some(upload.initiated),
+                })
+            });
+        let uploads: Vec<OpenUpload> = left.by_ref().take(page_size(request.page_size)).collect();
+        let next = left.next().and(uploads.last()).map(|last| UploadPlace {
+            key: last.key.as_str().to_owned(),
+            upload_id: Some(last.upload_id.clone()),
+        });
+        Ok(UploadsPage { uploads, next })
+    }
+
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {
         match self.bucket.abort_upload(key.as_str(), &upload_id.0) {
             Ok(()) | Err(Refusal::NoSuchUpload) => Ok(()),
@@ -216,6 +262,23 @@ impl ObjectStore for MemoryStore {
             .and_then(|()| self.bucket.delete(key.as_str(), request.if_match.as_ref()));
         self.on("DeleteObject", key, deleted).map(|()| DeleteResponse::default())
     }
+}
+
+fn page_size(asked: Option<u32>) -> usize {
+    asked.and_then(|size| usize::try_from(size).ok()).unwrap_or(PAGE_MAX)
+}
+
+/// What a HEAD says. S3 counts the parts of an object only where it was written in parts.
+fn head(object: &StoredObject, part_number: Option<u32>) -> Result<ObjectHead, Refusal> {
+    let mut head = object.head();
+    if let Some(number) = part_number {
+        let range = object.part_range(number)?;
+        head.part = u32::try_from(object.part_sizes_bytes.len())
+            .ok()
+            .filter(|parts| *parts > 0)
+            .map(|parts| PartOfObject { size_bytes: range.end - range.start, parts });
+    }
+    Ok(head)
 }
 
 fn entry(key: String, object: &StoredObject) -> Option<Entry> {

@@ -40,7 +40,9 @@ pub use error::{Error, ErrorKind, Result, chain};
 pub use etag::ETag;
 pub use etag_rule::{ETagCheck, ETagRule};
 pub use key::{EmptyKey, Key, KeyRange};
-pub use object::{Attributes, ByteRange, DeclaredChecksums, Encryption, Entry, ObjectHead, StorageClass};
+pub use object::{
+    Attributes, ByteRange, DeclaredChecksums, Encryption, Entry, ObjectHead, PartOfObject, StorageClass,
+};
 pub use parts::{PartPlan, PartPlanError};
 pub use queue::{Queue, SharedQueue};
 pub use route::{Route, Routes, SingleRoute};

@@ -127,6 +127,17 @@ pub struct ObjectHead {
     pub encryption: Encryption,
     /// Checksums over the whole object that the store declared.
     pub checksums: DeclaredChecksums,
+    /// The part that was asked about, where the store can tell.
+    pub part: Option<PartOfObject>,
+}
+
+/// One of the parts that an object was written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartOfObject {
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// How many parts the object has (`x-amz-mp-parts-count`).
+    pub parts: u32,
 }
 
 /// A stretch of an object's bytes, never empty.

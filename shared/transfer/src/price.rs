@@ -83,7 +83,7 @@ impl ProviderPrices {
     /// Providers bill parts and the beginning and end of an upload like a PUT, and aborting one not at all.
     fn per_million(&self, kind: RequestKind) -> f64 {
         match kind {
-            RequestKind::List => self.list,
+            RequestKind::List | RequestKind::ListParts | RequestKind::ListUploads => self.list,
             RequestKind::Head | RequestKind::Get | RequestKind::GetTags => self.get,
             RequestKind::Put
             | RequestKind::PutTags

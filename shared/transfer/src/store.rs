@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::{Attributes, Body, ByteRange, Capabilities, ETag, Encryption, Entry, Key, ObjectHead, Result};
 
@@ -69,12 +70,14 @@ pub struct HeadRequest {
     pub key: Key,
     /// This version, not the latest.
     pub version_id: Option<String>,
+    /// Asks where this part lies too, from 1. A store that cannot tell fails or leaves [`ObjectHead::part`] out.
+    pub part_number: Option<u32>,
 }
 
 impl HeadRequest {
     /// Asks about the key's latest version.
     pub fn of(key: &Key) -> Self {
-        Self { key: key.clone(), version_id: None }
+        Self { key: key.clone(), version_id: None, part_number: None }
     }
 }
 
@@ -206,6 +209,81 @@ pub struct CompleteUploadRequest {
     pub crc64_nvme: Option<u64>,
 }
 
+/// A page of an upload's parts to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPartsRequest {
+    /// The key.
+    pub key: Key,
+    /// The upload.
+    pub upload_id: UploadId,
+    /// Only parts of a greater number.
+    pub after: u32,
+    /// Most parts to return; `None` is the store's own limit (1,000 almost everywhere).
+    pub page_size: Option<u32>,
+}
+
+/// A page of an upload's parts, ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartsPage {
+    /// Parts.
+    pub parts: Vec<ListedPart>,
+    /// More behind this number. `None` only when the store said that the listing is complete.
+    pub next: Option<u32>,
+}
+
+/// A part that a store says it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedPart {
+    /// From 1 to 10,000.
+    pub part_number: u32,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// The part's ETag, wanted back at completion.
+    pub etag: ETag,
+    /// The CRC64NVME that the store computed, where it says.
+    pub crc64_nvme: Option<u64>,
+}
+
+/// A page of open uploads to ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListUploadsRequest {
+    /// Only uploads to keys that begin so.
+    pub prefix: String,
+    /// Only uploads behind this one.
+    pub after: Option<UploadPlace>,
+    /// Most uploads to return; `None` is the store's own limit (1,000 almost everywhere).
+    pub page_size: Option<u32>,
+}
+
+/// Where an upload stands in a listing of uploads: by key, then in an order of the store's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadPlace {
+    /// The key.
+    pub key: String,
+    /// The upload, where the store named one.
+    pub upload_id: Option<UploadId>,
+}
+
+/// A page of open uploads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UploadsPage {
+    /// Uploads.
+    pub uploads: Vec<OpenUpload>,
+    /// More behind this one. `None` only when the store said that the listing is complete.
+    pub next: Option<UploadPlace>,
+}
+
+/// An upload that is neither completed nor dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// The key it will make.
+    pub key: Key,
+    /// The upload.
+    pub upload_id: UploadId,
+    /// When it was begun, where the store says.
+    pub initiated: Option<OffsetDateTime>,
+}
+
 /// An object to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteRequest {
@@ -278,6 +356,12 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Makes the object out of its parts.
     async fn complete_upload(&self, request: CompleteUploadRequest) -> Result<PutResponse>;
+
+    /// One page of the parts that an upload has. `NotFound` where the upload is completed or dropped.
+    async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage>;
+
+    /// One page of open uploads.
+    async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage>;
 
     /// Drops an upload and its parts. An upload that is already gone is success.
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()>;

@@ -10,8 +10,8 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use ferry_transfer::checksum::crc64_from_base64;
 use ferry_transfer::{
-    Attributes, ByteRange, DeclaredChecksums, ETag, Encryption, Error, ErrorKind, ObjectHead, Result,
-    StorageClass,
+    Attributes, ByteRange, DeclaredChecksums, ETag, Encryption, Error, ErrorKind, ObjectHead, PartOfObject,
+    Result, StorageClass,
 };
 use time::OffsetDateTime;
 
@@ -132,6 +132,16 @@ pub(super) fn to_head(headers: &Headers, posture: Posture) -> Result<ObjectHead>
                 .and_then(crc64_from_base64),
             crc64_xz: headers.get("x-oss-hash-crc64ecma").and_then(|crc| crc.parse().ok()),
         },
+        part: part(headers),
+    })
+}
+
+/// The part that was asked about. Only an answer to such a question counts parts.
+fn part(headers: &Headers) -> Option<PartOfObject> {
+    let number = |name: &str| headers.get(name).and_then(|text| text.parse::<u64>().ok());
+    Some(PartOfObject {
+        size_bytes: number("content-length")?,
+        parts: u32::try_from(number("x-amz-mp-parts-count")?).ok()?,
     })
 }
 

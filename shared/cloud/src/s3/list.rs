@@ -181,7 +181,7 @@ fn entry(place: &Place<'_>, object: &Object, encoded: bool) -> Result<Entry> {
 }
 
 /// A key or prefix of a listing as it is stored.
-fn text(place: &Place<'_>, listed: &str, encoded: bool) -> Result<String> {
+pub(super) fn text(place: &Place<'_>, listed: &str, encoded: bool) -> Result<String> {
     if !encoded {
         return Ok(listed.to_owned());
     }

@@ -27,6 +27,7 @@ impl S3Bucket {
             .bucket(&self.name.bucket)
             .key(request.key.as_str())
             .set_version_id(request.version_id.clone())
+            .set_part_number(request.part_number.and_then(|number| i32::try_from(number).ok()))
             .set_checksum_mode(self.checksum_mode())
             .customize()
             .interceptor(answer.clone());

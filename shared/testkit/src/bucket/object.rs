@@ -69,6 +69,7 @@ impl StoredObject {
             tag_count: u32::try_from(tags.len()).unwrap_or(u32::MAX),
             encryption: Encryption::StoreManaged,
             checksums: DeclaredChecksums { crc64_nvme: Some(self.payload.crc64_nvme()), crc64_xz: None },
+            part: None,
         }
     }
 }

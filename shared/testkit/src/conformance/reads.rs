@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use ferry_transfer::store::{GetRequest, HeadRequest};
-use ferry_transfer::{ByteRange, ErrorKind, ObjectStore};
+use ferry_transfer::{Attributes, ByteRange, ErrorKind, ObjectStore};
 
-use super::{Failure, Outcome, ensure, ensure_eq, ensure_kind, key, put, whole};
+use super::{Failure, Outcome, ensure, ensure_eq, ensure_kind, key, put, uploads, whole};
 
 fn range(first: u64, length: u64) -> Result<ByteRange, Failure> {
     ByteRange::new(first, length).ok_or_else(|| Failure("an empty range".to_owned()))
@@ -67,4 +67,20 @@ pub(super) async fn a_read_heeds_the_generation(store: &dyn ObjectStore) -> Outc
         store.get(request(new.clone())).await?.body.collect().await?;
     }
     Ok(())
+}
+
+pub(super) async fn a_head_tells_where_a_part_lies(store: &dyn ObjectStore) -> Outcome {
+    let key = key("whose parts are asked for")?;
+    let (request, whole) = uploads::send_both(store, &key, Attributes::default()).await?;
+    store.complete_upload(request).await?;
+    let plain = store.head(HeadRequest::of(&key)).await?;
+    ensure_eq("the part of a plain HEAD", plain.part, None)?;
+    // Not every store can tell; one that does tells the truth.
+    let asked = HeadRequest { part_number: Some(2), ..HeadRequest::of(&key) };
+    let Ok(head) = store.head(asked).await else { return Ok(()) };
+    ensure_eq("the size of the object", head.size_bytes, whole.len() as u64)?;
+    match head.part {
+        None => Ok(()),
+        Some(part) => ensure_eq("part 2", (part.size_bytes, part.parts), (b"the end".len() as u64, 2)),
+    }
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use ferry_transfer::checksum::{DigestSet, digest};
 use ferry_transfer::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, HeadRequest, ListRequest, UploadId,
-    UploadPartRequest, UploadedPart, WriteCondition,
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, HeadRequest, ListPartsRequest, ListRequest,
+    ListUploadsRequest, PartsPage, UploadId, UploadPartRequest, UploadedPart, WriteCondition,
 };
 use ferry_transfer::{Attributes, Body, ETag, ErrorKind, Key, ObjectStore, Support};
 
@@ -60,7 +60,7 @@ fn completion(
     }
 }
 
-async fn send_both(
+pub(super) async fn send_both(
     store: &dyn ObjectStore,
     key: &Key,
     attributes: Attributes,
@@ -128,6 +128,66 @@ pub(super) async fn an_upload_keeps_its_attributes(store: &dyn ObjectStore) -> O
         ensure_eq("the tags", store.get_tags(&key, None).await?, tags)?;
     }
     Ok(())
+}
+
+pub(super) async fn parts_are_listed_as_they_were_received(store: &dyn ObjectStore) -> Outcome {
+    let key = key("listed/in parts")?;
+    let upload_id = begin(store, &key, Attributes::default()).await?;
+    let page = |after, page_size| {
+        let request = ListPartsRequest { key: key.clone(), upload_id: upload_id.clone(), after, page_size };
+        store.list_parts(request)
+    };
+    ensure_eq("the list of no parts", page(0, None).await?, PartsPage::default())?;
+    let bytes = two_parts(store);
+    let mut sent = Vec::new();
+    for (number, part) in [2, 7].into_iter().zip(bytes.clone()) {
+        sent.push(send(store, &key, &upload_id, number, part).await?);
+    }
+    let first = page(0, Some(1)).await?;
+    let next = first.next.ok_or_else(|| Failure("one part of two ends the listing".to_owned()))?;
+    let second = page(next, Some(1)).await?;
+    ensure_eq("the end of the listing", second.next, None)?;
+    let listed: Vec<_> = first.parts.into_iter().chain(second.parts).collect();
+    for ((listed, sent), bytes) in listed.iter().zip(&sent).zip(&bytes) {
+        ensure_eq("the part's number", listed.part_number, sent.part_number)?;
+        ensure_eq("the part's ETag", &listed.etag, &sent.etag)?;
+        ensure_eq("the part's size", listed.size_bytes, bytes.len() as u64)?;
+        ensure(listed.crc64_nvme.is_none_or(|crc| crc == crc64(bytes)), || {
+            format!("the CRC64NVME of part {} is not that of its bytes", listed.part_number)
+        })?;
+    }
+    ensure_eq("the number of listed parts", listed.len(), 2)?;
+    ensure_eq("the parts behind the last", page(7, None).await?, PartsPage::default())?;
+    store.abort_upload(&key, &upload_id).await?;
+    ensure_kind("listing the parts of a dropped upload", page(0, None).await, &[ErrorKind::NotFound])
+}
+
+pub(super) async fn open_uploads_are_listed_until_they_end(store: &dyn ObjectStore) -> Outcome {
+    let keys = [key("open/a b%20+")?, key("open/é")?, key("other")?];
+    let mut begun = Vec::new();
+    for key in &keys {
+        begun.push((key.clone(), begin(store, key, Attributes::default()).await?));
+    }
+    let all = |prefix: &'static str| async move {
+        let mut uploads = Vec::new();
+        let mut after = None;
+        for _ in 0..10 {
+            let request = ListUploadsRequest { prefix: prefix.to_owned(), after, page_size: Some(1) };
+            let page = store.list_uploads(request).await?;
+            uploads.extend(page.uploads.into_iter().map(|upload| (upload.key, upload.upload_id)));
+            after = page.next;
+            if after.is_none() {
+                return Ok(uploads);
+            }
+        }
+        Err(Failure("the listing of uploads does not end".to_owned()))
+    };
+    ensure_eq("the list of uploads", all("").await?, begun.clone())?;
+    ensure_eq("the list under a prefix", all("open/").await?, begun[..2].to_vec())?;
+    for (key, upload_id) in &begun {
+        store.abort_upload(key, upload_id).await?;
+    }
+    ensure_eq("the list of uploads after their end", all("").await?, Vec::new())
 }
 
 pub(super) async fn an_aborted_upload_leaves_nothing(store: &dyn ObjectStore) -> Outcome {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{
     CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
-    HeadRequest, ListPage, ListRequest, ObjectStore, PutRequest, PutResponse, SharedStore, StoreName,
-    UploadId, UploadPartRequest, UploadedPart,
+    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, ObjectStore, PartsPage,
+    PutRequest, PutResponse, SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
 };
 use crate::{Capabilities, ErrorKind, Key, ObjectHead, Result};
 
@@ -40,6 +40,10 @@ pub enum RequestKind {
     UploadPart,
     /// The end of an upload of parts.
     CompleteUpload,
+    /// A page of an upload's parts.
+    ListParts,
+    /// A page of open uploads.
+    ListUploads,
     /// The end of an upload that came to nothing.
     AbortUpload,
     /// A deletion.
@@ -48,7 +52,7 @@ pub enum RequestKind {
 
 impl RequestKind {
     /// Every kind, in the order reports list them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::List,
         Self::Head,
         Self::Get,
@@ -58,6 +62,8 @@ impl RequestKind {
         Self::CreateUpload,
         Self::UploadPart,
         Self::CompleteUpload,
+        Self::ListParts,
+        Self::ListUploads,
         Self::AbortUpload,
         Self::Delete,
     ];
@@ -74,6 +80,8 @@ impl RequestKind {
             Self::CreateUpload => "create upload",
             Self::UploadPart => "PUT part",
             Self::CompleteUpload => "complete upload",
+            Self::ListParts => "list parts",
+            Self::ListUploads => "list uploads",
             Self::AbortUpload => "abort upload",
             Self::Delete => "DELETE",
         }
@@ -220,6 +228,14 @@ impl ObjectStore for MeteredStore {
 
     async fn complete_upload(&self, request: CompleteUploadRequest) -> Result<PutResponse> {
         self.meter.count(RequestKind::CompleteUpload, self.inner.complete_upload(request)).await
+    }
+
+    async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
+        self.meter.count(RequestKind::ListParts, self.inner.list_parts(request)).await
+    }
+
+    async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
+        self.meter.count(RequestKind::ListUploads, self.inner.list_uploads(request)).await
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {

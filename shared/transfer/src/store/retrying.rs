@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use crate::retry::{Backoff, Retries};
 use crate::store::{
     CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
-    HeadRequest, ListPage, ListRequest, ObjectStore, PutRequest, PutResponse, SharedStore, StoreName,
-    UploadId, UploadPartRequest, UploadedPart,
+    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, ObjectStore, PartsPage,
+    PutRequest, PutResponse, SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
 };
 use crate::{Body, Capabilities, Clock, Key, ObjectHead, Result};
 
@@ -131,6 +131,14 @@ impl ObjectStore for RetryingStore {
 
     async fn complete_upload(&self, request: CompleteUploadRequest) -> Result<PutResponse> {
         self.retry(|| self.inner.complete_upload(request.clone())).await
+    }
+
+    async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
+        self.retry(|| self.inner.list_parts(request.clone())).await
+    }
+
+    async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
+        self.retry(|| self.inner.list_uploads(request.clone())).await
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {
