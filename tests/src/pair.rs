@@ -44,7 +44,7 @@ impl StoreSetup {
     pub fn with_small_parts() -> Self {
         Self {
             settings: BucketSettings { part_bytes_min: SMALL_PART_BYTES, ..BucketSettings::default() },
-            yaml: &["overrides: {capabilities: {part_bytes_min: 1024}}"],
+            yaml: &["profile: {capabilities: {part_bytes_min: 1024}}"],
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use ferry_cloud::{S3Account, S3Bucket, connect};
+use ferry_transfer::price::ProviderPrices;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::store::ListRequest;
 use ferry_transfer::store::metered::{Meter, MeteredStore};
@@ -31,6 +32,10 @@ pub struct Ends {
     pub source_provider: String,
     /// The destination's make, for prices.
     pub destination_provider: String,
+    /// The source's list prices, where its profile has them.
+    pub source_prices: Option<ProviderPrices>,
+    /// The destination's list prices, where its profile has them.
+    pub destination_prices: Option<ProviderPrices>,
 }
 
 /// What the task of a command line says beside its two ends.
@@ -108,6 +113,8 @@ impl Ends {
             destination_meter,
             source_provider: source.provider.clone(),
             destination_provider: destination.provider.clone(),
+            source_prices: source.account.profile().prices,
+            destination_prices: destination.account.profile().prices,
         })
     }
 }

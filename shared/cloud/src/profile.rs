@@ -4,11 +4,16 @@
 //! and credentials, which belong to one store ([`crate::StoreConfig`]). Invariant: every field of a profile can be
 //! overridden, so a store that nobody described, or that changed, never needs a new release.
 
-use std::fmt;
+mod overrides;
+mod region;
 
+use ferry_transfer::price::ProviderPrices;
 use ferry_transfer::{Capabilities, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use self::overrides::ProfileOverrides;
+pub use self::region::RegionRule;
 
 /// Whether a store follows Amazon's newest wire format or only the part that everybody implements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,42 +68,20 @@ impl From<ListVersion> for u8 {
     }
 }
 
-/// How the region that signs requests is found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RegionRule {
-    /// The region where neither the user nor the endpoint names one.
-    pub default: Option<String>,
-    /// A prefix that consoles print before the region and signatures leave out.
-    pub strip_prefix: Option<String>,
-    /// Endpoint hosts that name the region, the most specific first: `s3.{region}.example.com`.
-    pub hosts: Vec<String>,
-}
-
-impl RegionRule {
-    /// The region to sign for: the user's, else the endpoint's, else the default.
-    pub fn resolve(&self, given: Option<&str>, endpoint_host: Option<&str>) -> Option<String> {
-        given
-            .map(ToOwned::to_owned)
-            .or_else(|| self.named_by(endpoint_host?))
-            .or_else(|| self.default.clone())
-            .map(|region| match &self.strip_prefix {
-                Some(prefix) => region.strip_prefix(prefix).unwrap_or(&region).to_owned(),
-                None => region,
-            })
-    }
-
-    fn named_by(&self, host: &str) -> Option<String> {
-        self.hosts.iter().find_map(|pattern| {
-            let (before, after) = pattern.split_once("{region}")?;
-            let region = host.strip_prefix(before)?.strip_suffix(after)?;
-            (!region.is_empty() && !region.contains('.')).then(|| region.to_owned())
-        })
-    }
+/// Whether a signature covers the bytes of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PayloadSigning {
+    /// Of a body in memory that no other checksum covers, by its SHA-256. A streamed body is never signed.
+    Signed,
+    /// Never: `UNSIGNED-PAYLOAD`.
+    Unsigned,
 }
 
 /// How to talk to one provider's stores, and what they can do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Every field is always serialised: [`ProfileOverrides`] knows from that which fields there are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Which wire format.
@@ -115,6 +98,18 @@ pub struct Profile {
     /// The region that signs requests.
     #[serde(default)]
     pub region: RegionRule,
+    /// Whether signatures cover bodies.
+    pub payload_signing: PayloadSigning,
+    /// Most keys of one `DeleteObjects`; 0 where the store has no such operation.
+    pub delete_batch_max: u32,
+    /// `DeleteObjects` must carry `Content-MD5`.
+    pub delete_batch_content_md5: bool,
+    /// Error codes that ask for fewer requests, beside those that every store uses.
+    #[serde(default)]
+    pub throttle_codes: Vec<String>,
+    /// List prices, where somebody wrote them down.
+    #[serde(default)]
+    pub prices: Option<ProviderPrices>,
     /// What the stores can hold and do.
     #[serde(default)]
     pub capabilities: Capabilities,
@@ -169,11 +164,11 @@ impl Profile {
     ///
     /// `InvalidInput` for a field that no profile has or a value that does not fit it.
     pub fn overridden(&self, overrides: &ProfileOverrides) -> Result<Self> {
-        if overrides.0.is_empty() {
+        if overrides.is_empty() {
             return Ok(self.clone());
         }
         let mut merged = serde_json::to_value(self).map_err(unusable)?;
-        lay_over(&mut merged, &overrides.0);
+        lay_over(&mut merged, overrides.fields());
         serde_json::from_value(merged).map_err(unusable)
     }
 }
@@ -195,37 +190,14 @@ fn lay_over(base: &mut Value, overrides: &Map<String, Value>) {
     }
 }
 
-/// Some fields of a [`Profile`], to be laid over another. Checked as they are read, so that a misspelt field is refused with
-/// the place where it stands.
-#[derive(Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct ProfileOverrides(Map<String, Value>);
-
-impl ProfileOverrides {
-    /// Whether nothing is overridden.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for ProfileOverrides {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.0).finish()
-    }
-}
-
-impl<'de> Deserialize<'de> for ProfileOverrides {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let overrides = Self(Map::deserialize(deserializer)?);
-        let other = Profile::named("other").map_err(serde::de::Error::custom)?;
-        other.overridden(&overrides).map_err(|error| serde::de::Error::custom(error.chain()))?;
-        Ok(overrides)
-    }
-}
-
+#[cfg(test)]
+mod document_tests;
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use ferry_transfer::Support;
+    use ferry_transfer::store::metered::RequestKind;
 
     use super::*;
 
@@ -260,21 +232,6 @@ mod tests {
     }
 
     #[test]
-    fn the_region_comes_from_the_user_then_the_host_then_the_default() {
-        let oss = Profile::named("aliyun-oss").expect("profile").region;
-        let region = |given, host| oss.resolve(given, host);
-        assert_eq!(region(Some("oss-cn-beijing"), None).as_deref(), Some("cn-beijing"));
-        assert_eq!(region(None, Some("s3.oss-cn-hangzhou.aliyuncs.com")).as_deref(), Some("cn-hangzhou"));
-        assert_eq!(
-            region(None, Some("oss-eu-central-1-internal.aliyuncs.com")).as_deref(),
-            Some("eu-central-1")
-        );
-        assert_eq!(region(None, Some("files.example.com")), None);
-        let r2 = Profile::named("r2").expect("profile").region;
-        assert_eq!(r2.resolve(None, None).as_deref(), Some("auto"));
-    }
-
-    #[test]
     fn overrides_reach_every_level_and_leave_the_rest() {
         let overrides: ProfileOverrides = serde_saphyr::from_str(
             "list_version: 1\naddressing: virtual\ncapabilities:\n  tags: no\n  parts_max: 1000\n",
@@ -291,10 +248,12 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_override_is_refused_where_it_is_read() {
-        for wrong in ["list_versoin: 1", "capabilities: {tag: no}", "list_version: 3"] {
-            let error = serde_saphyr::from_str::<ProfileOverrides>(wrong).expect_err(wrong);
-            assert!(error.to_string().contains("overrides do not fit"), "{error}");
-        }
+    fn a_million_small_objects_cost_what_the_design_promises() {
+        let aws = Profile::named("aws").expect("profile").prices.expect("prices");
+        let queue = ferry_transfer::price::PriceTable::bundled().expect("table").queue_usd(1_000_000);
+        let source = BTreeMap::from([(RequestKind::List, 1000), (RequestKind::Get, 1_000_000)]);
+        let destination = BTreeMap::from([(RequestKind::List, 1000), (RequestKind::Put, 1_000_000)]);
+        let total = aws.cost(&source, 0).requests_usd + aws.cost(&destination, 0).requests_usd + queue;
+        assert!((total - 5.53).abs() < 0.005, "{total}");
     }
 }

@@ -177,7 +177,13 @@ impl S3Bucket {
     }
 
     fn place<'a>(&'a self, operation: &'static str, key: Option<&'a Key>) -> Place<'a> {
-        Place { operation, name: &self.name, endpoint: &self.account.0.endpoint, key }
+        Place {
+            operation,
+            name: &self.name,
+            endpoint: &self.account.0.endpoint,
+            key,
+            throttle_codes: &self.profile().throttle_codes,
+        }
     }
 }
 

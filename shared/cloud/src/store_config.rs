@@ -31,9 +31,9 @@ pub struct StoreConfig {
     /// Where the bucket's name goes, against the profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addressing: Option<Addressing>,
-    /// Any other field of the profile, against the profile.
-    #[serde(skip_serializing_if = "ProfileOverrides::is_empty")]
-    pub overrides: ProfileOverrides,
+    /// Any field of the provider's profile, against that profile.
+    #[serde(skip_serializing_if = "ProfileOverrides::is_empty", alias = "overrides")]
+    pub profile: ProfileOverrides,
 }
 
 fn is_ambient(reference: &CredentialRef) -> bool {
@@ -52,7 +52,7 @@ impl StoreConfig {
 
     /// The provider's profile with every override laid over it.
     pub fn profile(&self) -> Result<Profile> {
-        let mut profile = Profile::named(self.provider())?.overridden(&self.overrides)?;
+        let mut profile = Profile::named(self.provider())?.overridden(&self.profile)?;
         if let Some(addressing) = self.addressing {
             profile.addressing = addressing;
         }
@@ -195,7 +195,7 @@ mod tests {
     fn a_store_is_described_in_a_few_lines() {
         let store = config(
             "provider: aliyun-oss\nendpoint: https://s3.oss-cn-hangzhou.aliyuncs.com/\ncredentials: env:OSS\n\
-             overrides: {capabilities: {tags: 'yes'}}\n",
+             profile: {capabilities: {tags: 'yes'}}\n",
         );
         assert_eq!(store.credentials, CredentialRef::Env("OSS".into()));
         assert_eq!(

@@ -43,6 +43,24 @@ pub struct Capabilities {
     pub content_md5: Support,
     /// Objects have tags.
     pub tags: Support,
+    /// Most tags of one object.
+    pub tags_max: u32,
+    /// Buckets can keep earlier versions of an object, and list them.
+    pub versions: Support,
+    /// Objects have ACLs, canned ones at least.
+    pub acl: Support,
+    /// Archived objects are restored by `RestoreObject`.
+    pub restore: Support,
+    /// HEAD and GET answer a `partNumber`.
+    pub part_numbers: Support,
+    /// A range beyond the end is refused (416). Where it is not, the whole object comes with status 200.
+    pub range_strict: Support,
+    /// `CopyObject` within the store.
+    pub server_copies: Support,
+    /// `UploadPartCopy` within the store.
+    pub part_copies: Support,
+    /// Largest object in one `CopyObject`.
+    pub copy_bytes_max: u64,
     /// Smallest part but the last.
     pub part_bytes_min: u64,
     /// Largest part.
@@ -57,10 +75,20 @@ pub struct Capabilities {
     pub object_bytes_max: u64,
     /// Longest key in UTF-8 bytes.
     pub key_bytes_max: u32,
+    /// Longest stretch between two slashes of a key, in UTF-8 bytes, where a file system sits behind the store.
+    pub key_segment_bytes_max: u32,
+    /// What no key may begin with.
+    pub key_beginnings_refused: Vec<String>,
     /// Most user metadata, names and values together.
     pub user_metadata_bytes_max: u32,
+    /// Names of user metadata may have underscores.
+    pub user_metadata_underscores: Support,
+    /// Values of user metadata may go beyond ASCII.
+    pub user_metadata_unicode: Support,
     /// Storage classes that can be asked for in a PUT, in the store's own words.
     pub storage_classes: Vec<String>,
+    /// Those of them that must be restored before they can be read.
+    pub archive_classes: Vec<String>,
 }
 
 const MIB: u64 = 1 << 20;
@@ -78,6 +106,15 @@ impl Default for Capabilities {
             crc64_nvme: Support::Unknown,
             content_md5: Support::Unknown,
             tags: Support::Unknown,
+            tags_max: 10,
+            versions: Support::Unknown,
+            acl: Support::Unknown,
+            restore: Support::Unknown,
+            part_numbers: Support::Unknown,
+            range_strict: Support::Unknown,
+            server_copies: Support::Unknown,
+            part_copies: Support::Unknown,
+            copy_bytes_max: 5 * GIB,
             part_bytes_min: 5 * MIB,
             part_bytes_max: 5 * GIB,
             parts_max: 10_000,
@@ -85,8 +122,13 @@ impl Default for Capabilities {
             put_bytes_max: 5 * GIB,
             object_bytes_max: 10_000 * 5 * GIB,
             key_bytes_max: 1024,
+            key_segment_bytes_max: 1024,
+            key_beginnings_refused: Vec::new(),
             user_metadata_bytes_max: 2048,
+            user_metadata_underscores: Support::Unknown,
+            user_metadata_unicode: Support::Unknown,
             storage_classes: Vec::new(),
+            archive_classes: Vec::new(),
         }
     }
 }

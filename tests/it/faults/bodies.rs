@@ -22,7 +22,7 @@ async fn three_ways(setup: fn() -> StoreSetup) -> Pair {
 
 fn amazon() -> StoreSetup {
     StoreSetup {
-        yaml: &["provider: aws", "addressing: path", "overrides: {capabilities: {part_bytes_min: 1024}}"],
+        yaml: &["provider: aws", "addressing: path", "profile: {capabilities: {part_bytes_min: 1024}}"],
         ..StoreSetup::with_small_parts()
     }
 }

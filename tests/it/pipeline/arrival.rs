@@ -119,7 +119,7 @@ async fn an_archived_object_is_skipped_with_its_reason() {
 
 #[tokio::test]
 async fn what_the_destination_cannot_hold_fails_the_object_or_is_dropped() {
-    let untagged = StoreSetup { yaml: &["overrides: {capabilities: {tags: 'no'}}"], ..StoreSetup::default() };
+    let untagged = StoreSetup { yaml: &["profile: {capabilities: {tags: 'no'}}"], ..StoreSetup::default() };
     let pair = Pair::with(StoreSetup::default(), untagged).await;
     pair.from().put_object_with("tagged", "a", every_attribute());
     pair.from().put_object("plain", "b");

@@ -81,7 +81,7 @@ async fn parts_of_no_usual_size_arrive_whole_and_are_not_copied_again() {
 #[tokio::test]
 async fn amazons_posture_checks_large_objects_by_checksum_on_both_sides() {
     let amazon = || StoreSetup {
-        yaml: &["provider: aws", "addressing: path", "overrides: {capabilities: {part_bytes_min: 1024}}"],
+        yaml: &["provider: aws", "addressing: path", "profile: {capabilities: {part_bytes_min: 1024}}"],
         ..StoreSetup::with_small_parts()
     };
     let pair = Pair::with(amazon(), amazon()).await;

@@ -52,12 +52,17 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
         plan.add(&finding, &settings, ends.route.destination.capabilities());
     }
     let (source_listed, destination_listed) = (ends.source_meter.read(), ends.destination_meter.read());
-    let source_cost = prices.provider(&ends.source_provider).map(|provider| {
-        sum(provider.cost(&plan.source_requests, plan.copy_bytes), provider.cost(&source_listed.requests, 0))
-    });
-    let destination_cost = prices.provider(&ends.destination_provider).map(|provider| {
-        sum(provider.cost(&plan.destination_requests, 0), provider.cost(&destination_listed.requests, 0))
-    });
+    let source_cost =
+        prices.provider(&ends.source_provider).or(ends.source_prices.as_ref()).map(|provider| {
+            sum(
+                provider.cost(&plan.source_requests, plan.copy_bytes),
+                provider.cost(&source_listed.requests, 0),
+            )
+        });
+    let destination_cost =
+        prices.provider(&ends.destination_provider).or(ends.destination_prices.as_ref()).map(|provider| {
+            sum(provider.cost(&plan.destination_requests, 0), provider.cost(&destination_listed.requests, 0))
+        });
     let exit = if args.exit_code && plan.has_differences() { Exit::Different } else { Exit::Done };
     let task = &ends.route.task;
     let priced = PricedPlan {

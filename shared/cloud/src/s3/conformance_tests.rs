@@ -27,7 +27,7 @@ async fn the_compatible_posture_keeps_every_promise() {
 
 #[tokio::test]
 async fn the_first_listing_operation_keeps_every_promise() {
-    let report = report("provider: minio\noverrides: {list_version: 1}").await;
+    let report = report("provider: minio\nprofile: {list_version: 1}").await;
     assert!(report.failures().is_empty(), "{report}");
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Place<'a> {
     pub(super) name: &'a StoreName,
     pub(super) endpoint: &'a str,
     pub(super) key: Option<&'a Key>,
+    /// The codes by which this make of store asks for fewer requests, beside the usual ones.
+    pub(super) throttle_codes: &'a [String],
 }
 
 impl Place<'_> {
@@ -162,7 +164,11 @@ fn refused(place: &Place<'_>, code: Option<&str>, message: Option<&str>, raw: &H
         date: header("date"),
         ec: header("x-oss-ec").or_else(|| element(&body, "EC")),
     };
-    let kind = classify::kind(refusal.status, refusal.code);
+    let kind = if code.is_some_and(|code| place.throttle_codes.iter().any(|known| known == code)) {
+        ErrorKind::Throttled
+    } else {
+        classify::kind(refusal.status, refusal.code)
+    };
     let kind = if classify::is_misdirected(&refusal) { ErrorKind::Configuration } else { kind };
     let mut error = place.error(kind, message::compose(place, kind, &refusal)).with_status(refusal.status);
     if let Some(code) = code {

@@ -145,6 +145,7 @@ impl BodyPlace {
             name: &self.name,
             endpoint: &self.endpoint,
             key: Some(&self.key),
+            throttle_codes: &[],
         };
         // The SDK's validating body has no public error type; this is its text.
         if ferry_transfer::chain(&*error).contains("body checksum mismatch") {

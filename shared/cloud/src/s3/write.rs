@@ -25,6 +25,7 @@ use super::error::Place;
 use super::intercept::{Md5InsteadOfCrc32, WriteHeaders};
 use super::upload_body::sdk_body;
 use super::{ANSWER_TIMEOUT, Posture, S3Bucket, answered, upload_limit};
+use crate::profile::PayloadSigning;
 
 /// Completion may take minutes while the connection stays open (AWS, API reference of `CompleteMultipartUpload`): the store
 /// assembles the object meanwhile.
@@ -249,7 +250,11 @@ impl S3Bucket {
         Integrity {
             algorithm: (posture == Posture::Aws).then_some(ChecksumAlgorithm::Crc64Nvme),
             // With another check on the bytes, hashing them a second time for the signature proves nothing more.
-            sign_body: in_memory && posture == Posture::Compatible && crc64_nvme.is_none() && !checked_md5,
+            sign_body: in_memory
+                && posture == Posture::Compatible
+                && self.profile().payload_signing == PayloadSigning::Signed
+                && crc64_nvme.is_none()
+                && !checked_md5,
             crc64_nvme,
             content_md5,
         }

@@ -24,8 +24,13 @@ fn refusal(
     }
     let name = StoreName { store: "hangzhou".into(), bucket: "photos".into() };
     let key = Key::new("a/b").expect("key");
-    let place =
-        Place { operation: "GetObject", name: &name, endpoint: "https://s3.example.com", key: Some(&key) };
+    let place = Place {
+        operation: "GetObject",
+        name: &name,
+        endpoint: "https://s3.example.com",
+        key: Some(&key),
+        throttle_codes: &["ComeBackLater".to_owned()],
+    };
     from_sdk(&place, SdkError::service_error(GetObjectError::generic(meta.build()), raw))
 }
 
@@ -113,6 +118,12 @@ fn a_failure_without_an_answer_says_what_could_not_be_had() {
         assert_eq!(found, kind, "{text}");
         assert!(line.starts_with(message), "{line}");
     }
+}
+
+#[test]
+fn a_profile_names_the_codes_that_ask_for_fewer_requests() {
+    assert_eq!(refusal(400, &[], Some("ComeBackLater"), "").kind(), ErrorKind::Throttled);
+    assert_eq!(refusal(400, &[], Some("NeverComeBack"), "").kind(), ErrorKind::InvalidInput);
 }
 
 #[test]

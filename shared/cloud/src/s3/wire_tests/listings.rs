@@ -52,8 +52,7 @@ async fn a_listing_goes_on_by_token_or_by_marker() {
                 </ListBucketResult>";
     let server = Server::start(move |_| Answer::ok().body(page)).await;
     for (version, parameter) in [(2, "continuation-token=T%2B%2F%3D"), (1, "marker=k2%2F")] {
-        let store =
-            bucket(&server, &format!("provider: other\noverrides: {{list_version: {version}}}")).await;
+        let store = bucket(&server, &format!("provider: other\nprofile: {{list_version: {version}}}")).await;
         let first = store.list(ListRequest::default()).await.expect("first page");
         server.only();
         let request = ListRequest { cursor: first.next, ..ListRequest::default() };
@@ -86,7 +85,7 @@ async fn a_listing_that_cannot_be_read_in_full_is_never_the_end_of_it() {
         for version in [1, 2] {
             let body = document.clone();
             let server = Server::start(move |_| Answer::ok().body(body.clone())).await;
-            let yaml = format!("provider: other\noverrides: {{list_version: {version}}}");
+            let yaml = format!("provider: other\nprofile: {{list_version: {version}}}");
             let error = bucket(&server, &yaml).await.list(ListRequest::default()).await.expect_err(&document);
             assert_eq!(error.kind(), ErrorKind::Transient, "{document}: {error}");
         }

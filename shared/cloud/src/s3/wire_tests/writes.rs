@@ -70,7 +70,10 @@ async fn a_body_in_memory_is_guarded_by_md5_or_by_the_signature() {
     assert_eq!(guarded.header("content-md5"), Some("BwcHBwcHBwcHBwcHBwcHBw=="));
     assert_eq!(guarded.header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
     assert_eq!(guarded.header("x-amz-checksum-crc64nvme"), None);
-    let refusing = bucket(&server, "provider: minio\noverrides: {capabilities: {content_md5: 'no'}}").await;
+    let unsigned = bucket(&server, "provider: other\nprofile: {payload_signing: unsigned}").await;
+    unsigned.put(put(Bytes::from_static(b"hello").into())).await.expect("put");
+    assert_eq!(server.only().header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
+    let refusing = bucket(&server, "provider: minio\nprofile: {capabilities: {content_md5: 'no'}}").await;
     refusing.put(with_md5()).await.expect("put");
     assert_eq!(server.only().header("content-md5"), None);
 }
@@ -78,7 +81,7 @@ async fn a_body_in_memory_is_guarded_by_md5_or_by_the_signature() {
 #[tokio::test]
 async fn a_store_known_to_check_crc64nvme_gets_it_in_a_header_and_never_in_a_trailer() {
     let server = Server::start(|_| Answer::ok()).await;
-    let store = bucket(&server, "provider: other\noverrides: {capabilities: {crc64_nvme: 'yes'}}").await;
+    let store = bucket(&server, "provider: other\nprofile: {capabilities: {crc64_nvme: 'yes'}}").await;
     let request = PutRequest {
         checksum: BodyChecksum { crc64_nvme: Some(0xAE8B_1486_0A79_9888), md5: None },
         ..put(stream_of(b"123456789"))
