@@ -4,8 +4,10 @@
 //! engine's alone (the SDK's are off), nor endpoints and credentials ([`crate::store_config`]). Invariants: the SDK's types do
 //! not leave this module; every failure passes through one mapping; no request waits without a limit.
 
+mod archive;
 mod attributes;
 mod client;
+mod copying;
 mod encoded_word;
 mod encoding;
 mod endpoint;
@@ -25,9 +27,10 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ferry_transfer::store::{
-    CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
-    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, PartsPage, PutRequest,
-    PutResponse, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
+    CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
+    DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
+    ListUploadsRequest, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest, UploadId,
+    UploadPartRequest, UploadedPart, UploadsPage,
 };
 use ferry_transfer::{Capabilities, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
 use time::OffsetDateTime;
@@ -262,6 +265,18 @@ impl ObjectStore for S3Bucket {
 
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
         self.uploads_page(request).await
+    }
+
+    async fn copy_object(&self, request: CopyObjectRequest) -> Result<PutResponse> {
+        self.copy_one(request).await
+    }
+
+    async fn copy_part(&self, request: CopyPartRequest) -> Result<UploadedPart> {
+        self.copy_one_part(request).await
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<RestoreAnswer> {
+        self.restore_object(request).await
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {

@@ -4,6 +4,7 @@
 //! any fault. Invariants: a condition is evaluated under the same lock as the change it guards, so of racing conditional
 //! writers exactly one wins; nothing awaits while the lock is held.
 
+mod archive;
 mod condition;
 mod listing;
 mod object;
@@ -17,9 +18,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use ferry_transfer::store::WriteCondition;
-use ferry_transfer::{Attributes, Clock, ETag, StorageClass};
+use ferry_transfer::{Attributes, Clock, ETag};
 use time::OffsetDateTime;
 
+pub use archive::Restore;
 pub use condition::{EtagTest, ReadCondition};
 pub use listing::{ListQuery, PAGE_MAX, Page, Start};
 pub use object::StoredObject;
@@ -51,12 +53,32 @@ pub struct BucketSettings {
     pub key_bytes_max: usize,
     /// How generations are named.
     pub etag_rule: EtagRule,
+    /// How long a restore from the archive takes.
+    pub restore_takes: time::Duration,
+    /// Whether the bucket serves a website.
+    pub website: Website,
+}
+
+/// Whether a bucket serves a website, which is what redirects of objects are for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Website {
+    /// `NoSuchWebsiteConfiguration`.
+    #[default]
+    None,
+    /// It has an index document.
+    Served,
 }
 
 /// Amazon S3's rules.
 impl Default for BucketSettings {
     fn default() -> Self {
-        Self { part_bytes_min: 5 << 20, key_bytes_max: 1024, etag_rule: EtagRule::Md5 }
+        Self {
+            part_bytes_min: 5 << 20,
+            key_bytes_max: 1024,
+            etag_rule: EtagRule::Md5,
+            restore_takes: time::Duration::hours(4),
+            website: Website::None,
+        }
     }
 }
 
@@ -110,7 +132,7 @@ impl Bucket {
             etag,
             last_modified: self.now(),
             part_sizes_bytes: Vec::new(),
-            restored: false,
+            restore: None,
         });
         state.objects.insert(key.to_owned(), Arc::clone(&object));
         Ok(object)
@@ -266,20 +288,6 @@ impl Bucket {
     /// Says that the object was taken in at `time`, cut to whole seconds. Whether there is such an object.
     pub fn set_last_modified(&self, key: &str, time: OffsetDateTime) -> bool {
         self.change(key, |object| object.last_modified = whole_seconds(time)).is_ok()
-    }
-
-    /// Moves the object to another storage class, as a lifecycle rule does. Whether there is such an object.
-    pub fn set_storage_class(&self, key: &str, class: Option<StorageClass>) -> bool {
-        self.change(key, |object| {
-            object.attributes.storage_class = class.filter(|class| !class.is_standard());
-            object.restored = false;
-        })
-        .is_ok()
-    }
-
-    /// Makes an archived object readable. Whether there is such an object.
-    pub fn restore(&self, key: &str) -> bool {
-        self.change(key, |object| object.restored = true).is_ok()
     }
 }
 

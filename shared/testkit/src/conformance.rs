@@ -4,6 +4,7 @@
 //! that it cannot do ([`ferry_transfer::Capabilities`]) is not asked of it. The store must be an empty bucket that nobody else
 //! writes to; every check leaves it empty.
 
+mod copies;
 mod keys;
 mod listings;
 mod reads;
@@ -86,6 +87,12 @@ pub const CHECKS: &[Check] = checks![
     uploads::an_aborted_upload_leaves_nothing,
     uploads::a_completion_heeds_its_condition,
     uploads::a_wrong_checksum_completes_nothing,
+    copies::a_copy_keeps_bytes_attributes_and_tags,
+    copies::a_copy_may_replace_attributes,
+    copies::a_copy_heeds_both_generations,
+    copies::awkward_keys_are_copied,
+    copies::parts_are_copied_out_of_an_object,
+    copies::an_archived_object_is_refused_and_can_be_restored,
 ];
 
 impl Check {

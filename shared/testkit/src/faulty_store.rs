@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use ferry_transfer::store::{
-    CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
-    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, PartsPage, PutRequest,
-    PutResponse, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
+    CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
+    DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
+    ListUploadsRequest, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest, UploadId,
+    UploadPartRequest, UploadedPart, UploadsPage,
 };
 use ferry_transfer::{
     Body, Capabilities, DeclaredChecksums, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result,
@@ -314,6 +315,24 @@ impl ObjectStore for FaultyStore {
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
         let call = self.inner.list_uploads(request);
         self.run(Operation::ListMultipartUploads, None, call).await.map(|(page, _)| page)
+    }
+
+    async fn copy_object(&self, request: CopyObjectRequest) -> Result<PutResponse> {
+        let key = request.key.clone();
+        let call = self.inner.copy_object(request);
+        self.run_plain(Operation::CopyObject, &key, call).await
+    }
+
+    async fn copy_part(&self, request: CopyPartRequest) -> Result<UploadedPart> {
+        let key = request.key.clone();
+        let call = self.inner.copy_part(request);
+        self.run_plain(Operation::UploadPartCopy, &key, call).await
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<RestoreAnswer> {
+        let key = request.key.clone();
+        let call = self.inner.restore(request);
+        self.run_plain(Operation::RestoreObject, &key, call).await
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {

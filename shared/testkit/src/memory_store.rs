@@ -8,13 +8,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferry_transfer::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, Cursor, DeleteRequest, DeleteResponse,
-    GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest,
-    ListedPart, OpenUpload, PartsPage, PutRequest, PutResponse, UploadId, UploadPartRequest, UploadPlace,
+    BodyChecksum, CarriedAttributes, CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CopySource,
+    CreateUploadRequest, Cursor, DeleteRequest, DeleteResponse, GetRequest, GetResponse, HeadRequest,
+    ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, ListedPart, OpenUpload, PartsPage,
+    PutRequest, PutResponse, RestoreAnswer, RestoreRequest, UploadId, UploadPartRequest, UploadPlace,
     UploadedPart, UploadsPage,
 };
 use ferry_transfer::{
-    Body, Capabilities, Clock, Encryption, Entry, Error, ErrorKind, Key, ObjectHead, ObjectStore,
+    Attributes, Body, Capabilities, Clock, Encryption, Entry, Error, ErrorKind, Key, ObjectHead, ObjectStore,
     PartOfObject, Result, StoreName, Support, SystemClock,
 };
 use futures::StreamExt;
@@ -30,6 +31,8 @@ pub struct MemoryStore {
     name: StoreName,
     capabilities: Capabilities,
     bucket: Arc<Bucket>,
+    /// Other buckets of the same store, for copies within it.
+    neighbours: Vec<Arc<Bucket>>,
 }
 
 impl MemoryStore {
@@ -49,7 +52,15 @@ impl MemoryStore {
             name: StoreName { store: store.to_owned(), bucket: bucket.name().to_owned() },
             capabilities: capabilities(bucket.settings()),
             bucket,
+            neighbours: Vec::new(),
         }
+    }
+
+    /// Lets copies within the store read another bucket.
+    #[must_use]
+    pub fn beside(mut self, neighbour: Arc<Bucket>) -> Self {
+        self.neighbours.push(neighbour);
+        self
     }
 
     /// Claims other capabilities than it has. The behaviour stays.
@@ -73,6 +84,19 @@ impl MemoryStore {
             .on_key(key.as_str())
     }
 
+    /// The object that a copy within the store reads.
+    fn copy_source(&self, source: &CopySource) -> Result<Arc<StoredObject>, Refusal> {
+        check_version(source.version_id.as_deref())?;
+        let bucket = std::iter::once(&self.bucket)
+            .chain(&self.neighbours)
+            .find(|bucket| bucket.name() == source.bucket)
+            .ok_or(Refusal::NoSuchKey)?;
+        let object =
+            bucket.read_if(source.key.as_str(), &ReadCondition::generation(source.if_match.clone()))?;
+        bucket.check_readable(&object)?;
+        Ok(object)
+    }
+
     /// Runs one operation and says of its failure where it was.
     fn on<T>(&self, operation: &'static str, key: &Key, result: Result<T, impl Into<Error>>) -> Result<T> {
         result.map_err(|error| self.error(operation, key, error))
@@ -94,6 +118,11 @@ fn capabilities(settings: &BucketSettings) -> Capabilities {
         crc64_nvme: Support::Yes,
         content_md5: Support::Yes,
         tags: Support::Yes,
+        server_copies: Support::Yes,
+        part_copies: Support::Yes,
+        restore: Support::Yes,
+        conditional_copies: Support::Yes,
+        website_redirects: Support::Yes,
         part_bytes_min: settings.part_bytes_min,
         key_bytes_max: u32::try_from(settings.key_bytes_max).unwrap_or(u32::MAX),
         storage_classes: ["STANDARD", "STANDARD_IA", "GLACIER", "DEEP_ARCHIVE"].map(str::to_owned).into(),
@@ -142,7 +171,10 @@ impl ObjectStore for MemoryStore {
         let key = &request.key;
         let object = check_version(request.version_id.as_deref())
             .and_then(|()| self.bucket.get(key.as_str()).ok_or(Refusal::NoSuchKey));
-        let head = object.and_then(|object| head(&object, request.part_number));
+        let head = object.and_then(|object| {
+            let restore = self.bucket.restore_state(&object);
+            Ok(ObjectHead { restore, ..head(&object, request.part_number)? })
+        });
         self.on("HeadObject", key, head)
     }
 
@@ -249,6 +281,45 @@ impl ObjectStore for MemoryStore {
         Ok(UploadsPage { uploads, next })
     }
 
+    async fn copy_object(&self, request: CopyObjectRequest) -> Result<PutResponse> {
+        let CopyObjectRequest { source, key, attributes, condition, size_hint_bytes: _ } = request;
+        let copied = self.copy_source(&source).and_then(|object| {
+            let attributes = match attributes {
+                CarriedAttributes::Kept { storage_class } => {
+                    Attributes { storage_class, website_redirect: None, ..object.attributes.clone() }
+                }
+                CarriedAttributes::Replaced(attributes) => {
+                    Attributes { tags: object.attributes.tags.clone(), ..*attributes }
+                }
+            };
+            let whole = object.payload.slice(0..object.size_bytes()).into_iter().collect();
+            self.bucket.put(key.as_str(), whole, attributes, &condition)
+        });
+        self.on("CopyObject", &key, copied).map(|object| written(&object))
+    }
+
+    async fn copy_part(&self, request: CopyPartRequest) -> Result<UploadedPart> {
+        let CopyPartRequest { source, range, key, upload_id, part_number } = request;
+        let copied = self.copy_source(&source).and_then(|object| {
+            if range.last() >= object.size_bytes() {
+                return Err(Refusal::InvalidArgument("the range to copy lies outside the object"));
+            }
+            let payload = object.payload.slice(range.first()..range.last() + 1).into_iter().collect();
+            self.bucket.upload_part(key.as_str(), &upload_id.0, part_number, payload)
+        });
+        self.on("UploadPartCopy", &key, copied).map(|part| UploadedPart {
+            part_number,
+            etag: part.etag,
+            crc64_nvme: Some(part.payload.crc64_nvme()),
+        })
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<RestoreAnswer> {
+        let answer = check_version(request.version_id.as_deref())
+            .and_then(|()| self.bucket.request_restore(request.key.as_str(), request.days.unwrap_or(1)));
+        self.on("RestoreObject", &request.key, answer)
+    }
+
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {
         match self.bucket.abort_upload(key.as_str(), &upload_id.0) {
             Ok(()) | Err(Refusal::NoSuchUpload) => Ok(()),
@@ -311,7 +382,7 @@ fn check_version(version_id: Option<&str>) -> Result<(), Refusal> {
 fn read(bucket: &Bucket, request: GetRequest) -> Result<GetResponse, Refusal> {
     check_version(request.version_id.as_deref())?;
     let object = bucket.read_if(request.key.as_str(), &ReadCondition::generation(request.if_match))?;
-    object.check_readable()?;
+    bucket.check_readable(&object)?;
     let size = object.size_bytes();
     let range = match request.range {
         None => 0..size,

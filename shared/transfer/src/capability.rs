@@ -61,6 +61,10 @@ pub struct Capabilities {
     pub part_copies: Support,
     /// Largest object in one `CopyObject`.
     pub copy_bytes_max: u64,
+    /// `CopyObject` honours `If-None-Match: *` and `If-Match` for the key it writes.
+    pub conditional_copies: Support,
+    /// Objects keep `x-amz-website-redirect-location`, which no copy within the store carries over by itself.
+    pub website_redirects: Support,
     /// Smallest part but the last.
     pub part_bytes_min: u64,
     /// Largest part.
@@ -115,6 +119,8 @@ impl Default for Capabilities {
             server_copies: Support::Unknown,
             part_copies: Support::Unknown,
             copy_bytes_max: 5 * GIB,
+            conditional_copies: Support::Unknown,
+            website_redirects: Support::Unknown,
             part_bytes_min: 5 * MIB,
             part_bytes_max: 5 * GIB,
             parts_max: 10_000,

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::store::RestoreState;
 use crate::{ETag, Key};
 
 /// One line of a listing: a hint of what was there when the page was made.
@@ -125,6 +126,8 @@ pub struct ObjectHead {
     pub tag_count: u32,
     /// Encryption at rest.
     pub encryption: Encryption,
+    /// Where an archived object stands on its way to being readable.
+    pub restore: RestoreState,
     /// Checksums over the whole object that the store declared.
     pub checksums: DeclaredChecksums,
     /// The part that was asked about, where the store can tell.

@@ -95,7 +95,10 @@ impl ProviderPrices {
             | RequestKind::PutTags
             | RequestKind::CreateUpload
             | RequestKind::UploadPart
-            | RequestKind::CompleteUpload => self.put,
+            | RequestKind::CompleteUpload
+            | RequestKind::Copy
+            | RequestKind::CopyPart
+            | RequestKind::Restore => self.put,
             RequestKind::AbortUpload => 0.0,
             RequestKind::Delete => self.delete,
         }

@@ -5,7 +5,9 @@
 //! suite: keys are byte-exact; a ranged read either returns exactly the asked-for bytes or fails; a failed page of a
 //! listing is an error, never an early end; 403 is never `NotFound`.
 
+mod copying;
 pub mod metered;
+mod restoring;
 pub mod retrying;
 
 use std::fmt;
@@ -16,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{Attributes, Body, ByteRange, Capabilities, ETag, Encryption, Entry, Key, ObjectHead, Result};
+
+pub use copying::{CarriedAttributes, CopyObjectRequest, CopyPartRequest, CopySource};
+pub use restoring::{RestoreAnswer, RestoreRequest, RestoreState, RestoreTier};
 
 /// Which bucket of which store this is, in the user's own words, for messages and receipts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -362,6 +367,16 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// One page of open uploads.
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage>;
+
+    /// Copies an object of this store to a key of this bucket, without its bytes passing by. A store that does not is
+    /// `Unsupported`.
+    async fn copy_object(&self, request: CopyObjectRequest) -> Result<PutResponse>;
+
+    /// Copies a range of an object of this store into a part of an upload.
+    async fn copy_part(&self, request: CopyPartRequest) -> Result<UploadedPart>;
+
+    /// Asks for an archived object to be made readable.
+    async fn restore(&self, request: RestoreRequest) -> Result<RestoreAnswer>;
 
     /// Drops an upload and its parts. An upload that is already gone is success.
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()>;

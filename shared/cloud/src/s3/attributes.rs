@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::http::Headers;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use ferry_transfer::checksum::crc64_from_base64;
+use ferry_transfer::store::RestoreState;
 use ferry_transfer::{
     Attributes, ByteRange, DeclaredChecksums, ETag, Encryption, Error, ErrorKind, ObjectHead, PartOfObject,
     Result, StorageClass,
@@ -124,6 +125,11 @@ pub(super) fn to_head(headers: &Headers, posture: Posture) -> Result<ObjectHead>
         },
         tag_count: headers.get("x-amz-tagging-count").and_then(|count| count.parse().ok()).unwrap_or(0),
         encryption: encryption(headers),
+        restore: headers
+            .get("x-amz-restore")
+            .or_else(|| headers.get("x-oss-restore"))
+            .map(RestoreState::parse)
+            .unwrap_or_default(),
         checksums: DeclaredChecksums {
             // On a range that happens to be a part, Amazon answers the part's checksum in this header.
             crc64_nvme: headers

@@ -13,6 +13,9 @@ use crate::profile::ListVersion;
 /// What `application/x-www-form-urlencoded` leaves as it is, less `*`, which some stores decode differently.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
+/// RFC 3986's unreserved characters and the slash.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
 /// A key or prefix out of a listing that says `EncodingType=url`: form-encoded, so `+` is a space. `None` where the bytes are
 /// not UTF-8, which no engine key can hold.
 pub(super) fn decode_form(encoded: &str) -> Option<String> {
@@ -27,6 +30,11 @@ pub(super) fn decode_percent(encoded: &str) -> Option<String> {
         return Some(encoded.to_owned());
     }
     percent_decode_str(encoded).decode_utf8().ok().map(Cow::into_owned)
+}
+
+/// A bucket or key as it stands in a header that holds a path: what RFC 3986 leaves unreserved, and the slashes between.
+pub(super) fn path(text: &str) -> String {
+    utf8_percent_encode(text, PATH).to_string()
 }
 
 /// Tags as the `x-amz-tagging` header wants them: `k=v&k=v`, both form-encoded.

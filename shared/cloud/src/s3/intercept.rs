@@ -55,6 +55,34 @@ impl Intercept for WriteHeaders {
     }
 }
 
+/// The status of an answer, where the SDK's type leaves it out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AnswerStatus(Arc<Mutex<Option<u16>>>);
+
+impl AnswerStatus {
+    /// The status, once the answer is there.
+    pub(super) fn seen(&self) -> Option<u16> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for AnswerStatus {
+    fn name(&self) -> &'static str {
+        "AnswerStatus"
+    }
+
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.response().status().as_u16());
+        Ok(())
+    }
+}
+
 /// Replaces the SDK's CRC32 by `Content-MD5` on the operations that must have a checksum: under any setting the SDK adds one that
 /// compatible stores refuse or overlook, and several demand the MD5 (AWS SDK issues on OSS, COS, OBS and B2).
 #[derive(Debug)]

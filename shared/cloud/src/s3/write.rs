@@ -266,7 +266,7 @@ impl S3Bucket {
 }
 
 /// `If-Match` and `If-None-Match`.
-fn condition(condition: &WriteCondition) -> (Option<String>, Option<String>) {
+pub(super) fn condition(condition: &WriteCondition) -> (Option<String>, Option<String>) {
     match condition {
         WriteCondition::None => (None, None),
         WriteCondition::Absent => (None, Some("*".to_owned())),
@@ -296,7 +296,7 @@ fn gone_or<T: Default>(result: Result<T>) -> Result<T> {
     }
 }
 
-fn encryption(how: Option<&ServerSideEncryption>, customer: Option<&str>) -> Encryption {
+pub(super) fn encryption(how: Option<&ServerSideEncryption>, customer: Option<&str>) -> Encryption {
     if customer.is_some() {
         Encryption::CustomerKey
     } else if how.is_some_and(|how| how.as_str().to_ascii_lowercase().contains("kms")) {

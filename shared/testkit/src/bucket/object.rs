@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use ferry_transfer::store::RestoreState;
 use ferry_transfer::{Attributes, DeclaredChecksums, ETag, Encryption, ObjectHead};
 use time::OffsetDateTime;
 
-use super::{Payload, Refusal};
+use super::{Payload, Refusal, Restore};
 
 /// An object. Shared; a change makes a new one.
 #[derive(Debug, Clone)]
@@ -23,24 +24,14 @@ pub struct StoredObject {
     pub last_modified: OffsetDateTime,
     /// Sizes of the parts it was made of; empty for an object put in one piece.
     pub part_sizes_bytes: Vec<u64>,
-    /// Whether an archived object may be read for now.
-    pub restored: bool,
+    /// The restore that was asked for, if it is an archived object.
+    pub restore: Option<Restore>,
 }
 
 impl StoredObject {
     /// Size in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.payload.size_bytes()
-    }
-
-    /// Refuses an object that lies in S3's archive classes and was not restored.
-    pub fn check_readable(&self) -> Result<(), Refusal> {
-        let archived = self
-            .attributes
-            .storage_class
-            .as_ref()
-            .is_some_and(|class| matches!(class.as_str(), "GLACIER" | "DEEP_ARCHIVE"));
-        if archived && !self.restored { Err(Refusal::Archived) } else { Ok(()) }
     }
 
     /// Where part `number` (from 1) lies. An object put in one piece is its own part 1.
@@ -55,7 +46,7 @@ impl StoredObject {
         Ok(start..start + size)
     }
 
-    /// What a HEAD says.
+    /// What a HEAD says, but where a restore stands, which the clock decides ([`super::Bucket::restore_state`]).
     pub fn head(&self) -> ObjectHead {
         let mut attributes = self.attributes.clone();
         let tags = std::mem::take(&mut attributes.tags);
@@ -68,6 +59,7 @@ impl StoredObject {
             // At most ten.
             tag_count: u32::try_from(tags.len()).unwrap_or(u32::MAX),
             encryption: Encryption::StoreManaged,
+            restore: RestoreState::None,
             checksums: DeclaredChecksums { crc64_nvme: Some(self.payload.crc64_nvme()), crc64_xz: None },
             part: None,
         }

@@ -50,6 +50,12 @@ pub enum Refusal {
     /// The object is archived and not restored.
     #[error("the operation is not valid for the object's storage class")]
     Archived,
+    /// A restore of the object is under way.
+    #[error("object restore is already in progress")]
+    RestoreInProgress,
+    /// The bucket serves no website.
+    #[error("the specified bucket does not have a website configuration")]
+    NoSuchWebsite,
     /// A tag is too long, doubled, or one too many.
     #[error("the tags are not valid")]
     InvalidTag,
@@ -79,6 +85,8 @@ impl Refusal {
             Self::BadDigest(_) => "BadDigest",
             Self::WrongObjectSize => "InvalidRequest",
             Self::Archived => "InvalidObjectState",
+            Self::RestoreInProgress => "RestoreAlreadyInProgress",
+            Self::NoSuchWebsite => "NoSuchWebsiteConfiguration",
             Self::InvalidTag => "InvalidTag",
             Self::InvalidArgument(_) => "InvalidArgument",
             Self::NotImplemented(_) => "NotImplemented",
@@ -88,7 +96,8 @@ impl Refusal {
     /// The HTTP status that goes with it.
     pub fn status(self) -> u16 {
         match self {
-            Self::NoSuchKey | Self::NoSuchUpload => 404,
+            Self::NoSuchKey | Self::NoSuchUpload | Self::NoSuchWebsite => 404,
+            Self::RestoreInProgress => 409,
             Self::PreconditionFailed => 412,
             Self::NotModified => 304,
             Self::InvalidRange | Self::InvalidPartNumber => 416,

@@ -215,7 +215,7 @@ impl Bucket {
             attributes,
             last_modified: self.now(),
             part_sizes_bytes,
-            restored: false,
+            restore: None,
         })
     }
 }

@@ -6,6 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_transfer::checksum::crc64_to_base64;
+use ferry_transfer::store::RestoreState;
 use ferry_transfer::{Attributes, StorageClass};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
@@ -97,7 +98,7 @@ pub(super) enum ChecksumMode {
 }
 
 /// What an answer says of an object.
-pub(super) fn to_answer(object: &StoredObject, checksum: ChecksumMode) -> HeaderMap {
+pub(super) fn to_answer(object: &StoredObject, restore: RestoreState, checksum: ChecksumMode) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut set = |name: HeaderName, value: Option<&str>| {
         if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
@@ -126,8 +127,14 @@ pub(super) fn to_answer(object: &StoredObject, checksum: ChecksumMode) -> Header
         let count = attributes.tags.len().to_string();
         set(known("x-amz-tagging-count"), Some(&count));
     }
-    if object.restored {
-        set(known("x-amz-restore"), Some("ongoing-request=\"false\""));
+    match restore {
+        RestoreState::None => {}
+        RestoreState::Ongoing => set(known("x-amz-restore"), Some("ongoing-request=\"true\"")),
+        RestoreState::Done => {
+            let ends = object.restore.map(|restore| http_date(restore.ends)).unwrap_or_default();
+            let told = format!("ongoing-request=\"false\", expiry-date=\"{ends}\"");
+            set(known("x-amz-restore"), Some(&told));
+        }
     }
     set(ETAG, Some(&object.etag.quoted()));
     set(LAST_MODIFIED, Some(&http_date(object.last_modified)));

@@ -2,27 +2,28 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use ferry_transfer::store::RestoreAnswer;
+use http::{HeaderMap, StatusCode};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as BucketEntry, BucketLocationConstraint,
     CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput,
     CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
     DeleteObjectsInput, DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput,
-    GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectInput, GetObjectOutput,
-    GetObjectTaggingInput, GetObjectTaggingOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
-    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
-    ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput, PutObjectTaggingInput,
-    PutObjectTaggingOutput, Tag, Timestamp, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
-    UploadPartOutput,
+    GetBucketVersioningInput, GetBucketVersioningOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,
+    GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadBucketInput,
+    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, IndexDocument, ListBucketsInput, ListBucketsOutput,
+    ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
+    PutObjectOutput, PutObjectTaggingInput, PutObjectTaggingOutput, RestoreObjectInput, RestoreObjectOutput,
+    Tag, Timestamp, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
 use super::buckets::Buckets;
 use super::refused::refused;
 use super::uploads::{checksum_headers, told_key};
-use crate::bucket::{Bucket, Refusal};
+use crate::bucket::{Bucket, Refusal, Website};
 
 /// What the operations work on.
 #[derive(Debug, Clone)]
@@ -135,6 +136,32 @@ impl S3 for Backend {
 
     async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
         Ok(S3Response::new(self.copy(&request)?))
+    }
+
+    async fn get_bucket_website(
+        &self,
+        request: S3Request<GetBucketWebsiteInput>,
+    ) -> Answer<GetBucketWebsiteOutput> {
+        match self.bucket(&request.input.bucket)?.settings().website {
+            Website::Served => Ok(S3Response::new(GetBucketWebsiteOutput {
+                index_document: Some(IndexDocument { suffix: "index.html".to_owned() }),
+                ..GetBucketWebsiteOutput::default()
+            })),
+            Website::None => Err(refused(Refusal::NoSuchWebsite)),
+        }
+    }
+
+    async fn restore_object(&self, request: S3Request<RestoreObjectInput>) -> Answer<RestoreObjectOutput> {
+        let input = request.input;
+        // Amazon keeps a copy for one day where a request does not say.
+        let days = input.restore_request.and_then(|asked| asked.days).unwrap_or(1);
+        let days = u32::try_from(days).map_err(|_| refused(Refusal::InvalidArgument("days are from 1")))?;
+        let status = match self.bucket(&input.bucket)?.request_restore(&input.key, days).map_err(refused)? {
+            RestoreAnswer::Begun => StatusCode::ACCEPTED,
+            RestoreAnswer::Readable => StatusCode::OK,
+            RestoreAnswer::InProgress => return Err(refused(Refusal::RestoreInProgress)),
+        };
+        Ok(S3Response::with_status(RestoreObjectOutput::default(), status))
     }
 
     async fn get_object_tagging(

@@ -42,12 +42,13 @@ impl Backend {
             input.if_unmodified_since.as_ref(),
         );
         let object = bucket.read_if(&input.key, &condition).map_err(refused)?;
-        object.check_readable().map_err(refused)?;
+        bucket.check_readable(&object).map_err(refused)?;
         let range = match request.extensions.get::<IgnoreRange>() {
             Some(IgnoreRange) => None,
             None => chosen_range(&object, input.range.as_ref(), input.part_number)?,
         };
         let mut headers = answer_headers(
+            &bucket,
             &object,
             range.as_ref(),
             input.part_number,
@@ -87,6 +88,7 @@ impl Backend {
         let object = bucket.read_if(&input.key, &condition).map_err(refused)?;
         let range = chosen_range(&object, input.range.as_ref(), input.part_number)?;
         let headers = answer_headers(
+            &bucket,
             &object,
             range.as_ref(),
             input.part_number,
@@ -140,6 +142,8 @@ impl Backend {
         let mut attributes = if replaces_metadata { asked.clone() } else { source.attributes.clone() };
         attributes.tags = if replaces_tags { asked.tags } else { source.attributes.tags.clone() };
         attributes.storage_class.clone_from(&asked.storage_class);
+        // No copy carries the redirect over by itself (AWS, API reference of `CopyObject`).
+        attributes.website_redirect.clone_from(&asked.website_redirect);
         let same_object = source_bucket == input.bucket && source_key == input.key;
         if same_object && !replaces_metadata && !replaces_tags && asked.storage_class.is_none() {
             return Err(s3_error!(
@@ -174,13 +178,14 @@ impl Backend {
             return Err(s3_error!(NotImplemented, "only a bucket and a key name a copy's source"));
         };
         check_version(version_id.as_deref())?;
-        let object = match self.bucket(bucket)?.read_if(key, condition) {
+        let held = self.bucket(bucket)?;
+        let object = match held.read_if(key, condition) {
             Ok(object) => object,
             // Of a copy's source, "not modified" is a failed condition too.
             Err(Refusal::NotModified) => return Err(refused(Refusal::PreconditionFailed)),
             Err(other) => return Err(refused(other)),
         };
-        object.check_readable().map_err(refused)?;
+        held.check_readable(&object).map_err(refused)?;
         Ok((bucket.to_string(), key.to_string(), object))
     }
 
@@ -292,6 +297,7 @@ fn content_range(object: &StoredObject, range: &Range<u64>) -> String {
 }
 
 fn answer_headers(
+    bucket: &Bucket,
     object: &StoredObject,
     range: Option<&Range<u64>>,
     part_number: Option<i32>,
@@ -301,7 +307,7 @@ fn answer_headers(
     let whole = range.is_none_or(|range| *range == (0..object.size_bytes()));
     let told = whole && checksum_mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"));
     let mode = if told { ChecksumMode::Told } else { ChecksumMode::Silent };
-    let mut headers = attributes::to_answer(object, mode);
+    let mut headers = attributes::to_answer(object, bucket.restore_state(object), mode);
     if part_number.is_some() && !object.part_sizes_bytes.is_empty() {
         headers.insert("x-amz-mp-parts-count", object.part_sizes_bytes.len().into());
     }

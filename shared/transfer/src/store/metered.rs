@@ -12,9 +12,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{
-    CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
-    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, ObjectStore, PartsPage,
-    PutRequest, PutResponse, SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
+    CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
+    DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
+    ListUploadsRequest, ObjectStore, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest,
+    SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
 };
 use crate::{Capabilities, ErrorKind, Key, ObjectHead, Result};
 
@@ -44,6 +45,12 @@ pub enum RequestKind {
     ListParts,
     /// A page of open uploads.
     ListUploads,
+    /// An object copied by the store itself.
+    Copy,
+    /// A part copied by the store itself.
+    CopyPart,
+    /// A request to make an archived object readable.
+    Restore,
     /// The end of an upload that came to nothing.
     AbortUpload,
     /// A deletion.
@@ -52,7 +59,7 @@ pub enum RequestKind {
 
 impl RequestKind {
     /// Every kind, in the order reports list them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::List,
         Self::Head,
         Self::Get,
@@ -64,6 +71,9 @@ impl RequestKind {
         Self::CompleteUpload,
         Self::ListParts,
         Self::ListUploads,
+        Self::Copy,
+        Self::CopyPart,
+        Self::Restore,
         Self::AbortUpload,
         Self::Delete,
     ];
@@ -82,6 +92,9 @@ impl RequestKind {
             Self::CompleteUpload => "complete upload",
             Self::ListParts => "list parts",
             Self::ListUploads => "list uploads",
+            Self::Copy => "COPY",
+            Self::CopyPart => "COPY part",
+            Self::Restore => "restore",
             Self::AbortUpload => "abort upload",
             Self::Delete => "DELETE",
         }
@@ -236,6 +249,18 @@ impl ObjectStore for MeteredStore {
 
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
         self.meter.count(RequestKind::ListUploads, self.inner.list_uploads(request)).await
+    }
+
+    async fn copy_object(&self, request: CopyObjectRequest) -> Result<PutResponse> {
+        self.meter.count(RequestKind::Copy, self.inner.copy_object(request)).await
+    }
+
+    async fn copy_part(&self, request: CopyPartRequest) -> Result<UploadedPart> {
+        self.meter.count(RequestKind::CopyPart, self.inner.copy_part(request)).await
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<RestoreAnswer> {
+        self.meter.count(RequestKind::Restore, self.inner.restore(request)).await
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {

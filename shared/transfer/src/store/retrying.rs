@@ -11,9 +11,10 @@ use async_trait::async_trait;
 
 use crate::retry::{Backoff, Retries};
 use crate::store::{
-    CompleteUploadRequest, CreateUploadRequest, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
-    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, ObjectStore, PartsPage,
-    PutRequest, PutResponse, SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
+    CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
+    DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
+    ListUploadsRequest, ObjectStore, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest,
+    SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
 };
 use crate::{Body, Capabilities, Clock, Key, ObjectHead, Result};
 
@@ -139,6 +140,18 @@ impl ObjectStore for RetryingStore {
 
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
         self.retry(|| self.inner.list_uploads(request.clone())).await
+    }
+
+    async fn copy_object(&self, request: CopyObjectRequest) -> Result<PutResponse> {
+        self.retry(|| self.inner.copy_object(request.clone())).await
+    }
+
+    async fn copy_part(&self, request: CopyPartRequest) -> Result<UploadedPart> {
+        self.retry(|| self.inner.copy_part(request.clone())).await
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<RestoreAnswer> {
+        self.retry(|| self.inner.restore(request.clone())).await
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &UploadId) -> Result<()> {
