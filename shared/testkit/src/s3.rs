@@ -39,7 +39,7 @@ use crate::operation::Target;
 use crate::request_log::{LoggedRequest, RequestLog};
 
 use access::{KnownKey, OpenToAll};
-use backend::Backend;
+use backend::{Accepted, Backend};
 use buckets::Buckets;
 use objects::IgnoreRange;
 use raw_expires::RawExpires;
@@ -276,6 +276,9 @@ impl Shared {
         // s3s answers a HEAD of a range or a part with 200.
         if is_head && response.headers().contains_key(http::header::CONTENT_RANGE) {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        if response.extensions().get::<Accepted>().is_some() {
+            *response.status_mut() = StatusCode::ACCEPTED;
         }
         Ok(response)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ferry_transfer::store::RestoreAnswer;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as BucketEntry, BucketLocationConstraint,
     CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput,
@@ -24,6 +24,10 @@ use super::buckets::Buckets;
 use super::refused::refused;
 use super::uploads::{checksum_headers, told_key};
 use crate::bucket::{Bucket, Refusal, Website};
+
+/// Marks an answer whose status is 202, which `s3s` knows no way to say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Accepted;
 
 /// What the operations work on.
 #[derive(Debug, Clone)]
@@ -156,12 +160,13 @@ impl S3 for Backend {
         // Amazon keeps a copy for one day where a request does not say.
         let days = input.restore_request.and_then(|asked| asked.days).unwrap_or(1);
         let days = u32::try_from(days).map_err(|_| refused(Refusal::InvalidArgument("days are from 1")))?;
-        let status = match self.bucket(&input.bucket)?.request_restore(&input.key, days).map_err(refused)? {
-            RestoreAnswer::Begun => StatusCode::ACCEPTED,
-            RestoreAnswer::Readable => StatusCode::OK,
+        let mut answer = S3Response::new(RestoreObjectOutput::default());
+        match self.bucket(&input.bucket)?.request_restore(&input.key, days).map_err(refused)? {
+            RestoreAnswer::Begun => drop(answer.extensions.insert(Accepted)),
+            RestoreAnswer::Readable => {}
             RestoreAnswer::InProgress => return Err(refused(Refusal::RestoreInProgress)),
-        };
-        Ok(S3Response::with_status(RestoreObjectOutput::default(), status))
+        }
+        Ok(answer)
     }
 
     async fn get_object_tagging(
