@@ -13,6 +13,8 @@ mod objects;
 mod pipeline;
 mod plan;
 mod presign;
+mod rewriting;
+mod selection;
 mod verify;
 
 /// The `ferry` program.

@@ -87,6 +87,10 @@ pub struct ScanReport {
     pub extra: u64,
     /// Left out: the other side could not name them.
     pub nameless: u64,
+    /// Left out by the task's selection.
+    pub excluded: u64,
+    /// Objects of the source that others would share a name with at the destination; their jobs fail and say so.
+    pub contested: u64,
     /// Copy jobs on the queue.
     pub enqueued: u64,
     /// Bytes of the objects to copy.
@@ -135,13 +139,14 @@ impl Finder {
         let mut scan = Scan::new(Arc::clone(route), range);
         while let Some(finding) = scan.next().await? {
             let key_at_source = match &finding {
-                Finding::Extra(_) => None,
+                Finding::Extra(_) | Finding::Nameless(_) => None,
                 Finding::Missing(source)
                 | Finding::Different { source, .. }
                 | Finding::Same { source, .. }
-                | Finding::Nameless(source) => Some(source.key.clone()),
+                | Finding::Excluded(source) => Some(source.key.clone()),
+                Finding::Contested(sources) => sources.first().map(|source| source.key.clone()),
             };
-            if let Some(job) = report.take(finding, route, run) {
+            for job in report.take(finding, route, run) {
                 report.enqueued += 1;
                 let bytes = job.size.unwrap_or(0);
                 report.enqueued_bytes += bytes;
@@ -155,8 +160,7 @@ impl Finder {
             if let (Some(deadline), Some(key)) = (deadline, key_at_source)
                 && Instant::now() >= deadline
             {
-                let relative = key.strip_prefix(&route.task.source.prefix).unwrap_or_default();
-                report.remaining = Some(range.remaining_after(relative));
+                report.remaining = Some(range.remaining_after(&route.name(&key)?));
                 break;
             }
         }
@@ -186,9 +190,7 @@ impl Finder {
         let mut scan = Scan::new(Arc::clone(route), &KeyRange::ALL);
         while let Some(finding) = scan.next().await? {
             let Finding::Extra(entry) = finding else { continue };
-            let Some(key) = route.source_key(&entry.key) else {
-                continue;
-            };
+            let Some(key) = route.source_keys(&entry.key).into_iter().next() else { continue };
             planned += 1;
             if !limit.allows(planned, seen.held) {
                 let message = format!(
@@ -218,9 +220,9 @@ impl fmt::Debug for Finder {
 }
 
 impl ScanReport {
-    /// Counts a finding; the job that settles it, if it needs one.
-    fn take(&mut self, finding: Finding, route: &Route, run: &RunId) -> Option<Job> {
-        match finding {
+    /// Counts a finding; the jobs that settle it, if it needs any.
+    fn take(&mut self, finding: Finding, route: &Route, run: &RunId) -> Vec<Job> {
+        let copy = match finding {
             Finding::Missing(source) => {
                 self.found_one(&source);
                 self.missing += 1;
@@ -248,7 +250,19 @@ impl ScanReport {
                 self.nameless += 1;
                 None
             }
-        }
+            Finding::Excluded(_) => {
+                self.excluded += 1;
+                None
+            }
+            Finding::Contested(sources) => {
+                self.contested += sources.len() as u64;
+                for source in &sources {
+                    self.found_one(source);
+                }
+                return sources.into_iter().map(|source| copy_job(route, run, source, None)).collect();
+            }
+        };
+        copy.into_iter().collect()
     }
 
     fn found_one(&mut self, source: &Entry) {

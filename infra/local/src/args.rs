@@ -11,9 +11,10 @@
 
 mod state;
 
+mod keys;
+
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
@@ -21,7 +22,10 @@ use clap::{Arg, ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ferry_cloud::profile::Addressing;
 use ferry_cloud::{CredentialRef, StoreConfig};
 use ferry_transfer::CompareMode;
+pub use ferry_transfer::Size;
 use ferry_transfer::task::{DeleteLimit, Location};
+
+pub use keys::KeyArgs;
 
 pub use self::state::StateArgs;
 
@@ -87,6 +91,9 @@ pub struct PairArgs {
     /// How to tell whether an object is the same on both sides
     #[arg(long, value_enum, value_name = "HOW")]
     pub compare: Option<Compare>,
+    /// Which keys, and their names
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// The file that describes stores
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -450,42 +457,6 @@ pub enum PresignMethod {
     Put,
 }
 
-/// A size in bytes, typed as `64MiB`, `1GiB`, `500kB` or plain bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// In bytes.
-    pub bytes: u64,
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const UNITS: [(&str, u64); 11] = [
-            ("KiB", 1 << 10),
-            ("MiB", 1 << 20),
-            ("GiB", 1 << 30),
-            ("TiB", 1 << 40),
-            ("kB", 1_000),
-            ("KB", 1_000),
-            ("MB", 1_000_000),
-            ("GB", 1_000_000_000),
-            ("TB", 1_000_000_000_000),
-            ("B", 1),
-            ("", 1),
-        ];
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
-        let unit = text[digits.len()..].trim();
-        let bad = || {
-            format!("{text:?} is no size: write bytes, or a number with KiB, MiB, GiB, TiB, kB, MB, GB or TB")
-        };
-        let (_, factor) = UNITS.iter().find(|(word, _)| *word == unit).ok_or_else(bad)?;
-        let number: u64 = digits.parse().map_err(|_| bad())?;
-        let bytes = number.checked_mul(*factor).filter(|bytes| *bytes > 0).ok_or_else(bad)?;
-        Ok(Self { bytes })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -495,16 +466,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_are_typed_with_units() {
-        assert_eq!("32MiB".parse(), Ok(Size { bytes: 32 << 20 }));
-        assert_eq!("5 MB".parse(), Ok(Size { bytes: 5_000_000 }));
-        assert_eq!("7".parse(), Ok(Size { bytes: 7 }));
-        for bad in ["", "MiB", "1.5GiB", "0", "3 parsecs", "-1"] {
-            assert!(bad.parse::<Size>().is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -69,20 +69,20 @@ impl Rules {
 impl Ends {
     /// Connects both sides and makes sure that both can be listed.
     pub async fn connect(args: PairArgs, rules: Rules) -> Result<Self> {
-        let PairArgs { source, destination, compare, config, source_store, dest_store } = args;
+        let PairArgs { source, destination, compare, keys, config, source_store, dest_store } = args;
         let config = Config::load(&config)?;
         let (source_store, dest_store) = (StoreArgs::from(source_store), StoreArgs::from(dest_store));
         let source_side = Side::connect(&config, &source.store, source_store).await?;
         let destination_side = Side::connect(&config, &destination.store, dest_store).await?;
+        let name = format!("{source} to {destination}");
         let task = Task {
-            name: format!("{source} to {destination}"),
-            version: 1,
-            source,
-            destination,
+            select: keys.select(),
+            rewrite: keys.rewrite()?,
             compare: compare.map(Into::into).unwrap_or_default(),
             deletes: rules.deletes,
             storage_class: rules.storage_class,
             unsupported: rules.unsupported,
+            ..Task::new(name, source, destination)
         };
         let ends = Self::join(task, &source_side, &destination_side)?;
         let task = &ends.route.task;

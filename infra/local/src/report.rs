@@ -46,6 +46,8 @@ pub struct Report {
     pub skipped_by_reason: BTreeMap<SkipReason, u64>,
     /// Left out: the destination could not name them.
     pub nameless: u64,
+    /// Left out by the task's selection.
+    pub excluded: u64,
     /// Failed for good.
     pub failed: u64,
     /// The first failures.
@@ -114,6 +116,7 @@ impl Report {
             skipped: counts.skipped.values().sum(),
             skipped_by_reason: counts.skipped,
             nameless: scan.nameless,
+            excluded: scan.excluded,
             failed: counts.failed,
             failures: counts.failures,
             retried: counts.retried,
@@ -163,13 +166,16 @@ impl Report {
         if self.extra > 0 {
             row("extra", format!("{} at the destination only, left there", HumanCount(self.extra)));
         }
+        if self.excluded > 0 {
+            row("excluded", format!("{} outside the selection", HumanCount(self.excluded)));
+        }
         let mut reasons: Vec<String> = self
             .skipped_by_reason
             .iter()
             .map(|(reason, count)| format!("{} {reason}", HumanCount(*count)))
             .collect();
         if self.nameless > 0 {
-            reasons.push(format!("{} named like the prefix itself", HumanCount(self.nameless)));
+            reasons.push(format!("{} without a name on the other side", HumanCount(self.nameless)));
         }
         let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
         row("skipped", format!("{}{why}", HumanCount(self.skipped + self.nameless)));

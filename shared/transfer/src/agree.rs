@@ -4,7 +4,11 @@
 //! a copy is of the generation the source has at the moment of the read, whatever the message said; a write is conditional on
 //! what was seen at the destination, where that works; a delete happens only after the source answered 404 for that very key.
 
+mod scope;
+
 use std::sync::Arc;
+
+use scope::{Look, look, refuse_contested, rivals_at_source};
 
 use crate::compare::{CompareMode, Evidence, Verdict, compare};
 use crate::copy::{Copier, CopyError, CopyRequest};
@@ -21,6 +25,9 @@ const ROUNDS_MAX: u32 = 5;
 /// Does what the job asks, as far as the two stores agree that it should be done.
 pub async fn agree(copier: &Copier, route: &Arc<Route>, job: &Job) -> Result<Outcome> {
     let destination_key = route.destination_key(&job.key)?;
+    if !route.selects_key(&job.key) {
+        return Ok(Outcome::Skipped { reason: SkipReason::NotSelected });
+    }
     match job.action {
         Action::Copy => copy(copier, route, job, destination_key).await,
         Action::Delete => delete(route, &job.key, &destination_key).await,
@@ -47,9 +54,11 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
     for _round in 0..ROUNDS_MAX {
         if matches!(seen, Seen::Unknown) {
             // Nobody compared this key lately: look at both sides before moving bytes.
-            let Some(source) = find(&route.source, &job.key).await? else {
-                return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
+            let source = match look(route, &job.key).await? {
+                Look::Selected(source) => *source,
+                Look::Skip(reason) => return Ok(Outcome::Skipped { reason }),
             };
+            refuse_contested(route, &job.key).await?;
             let destination = find(&route.destination, &destination_key).await?;
             if let Some(destination) = &destination
                 && is_same(route, &job.key, &source, destination)
@@ -92,8 +101,9 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
             }
             Err(CopyError::SourceChanged) => {
                 // The source moved on. What the destination holds is still what was seen: only the generation is new.
-                let Some(source) = find(&route.source, &job.key).await? else {
-                    return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
+                let source = match look(route, &job.key).await? {
+                    Look::Selected(source) => *source,
+                    Look::Skip(reason) => return Ok(Outcome::Skipped { reason }),
                 };
                 size_hint_bytes = Some(source.size_bytes);
                 generation = source.etag;
@@ -229,12 +239,15 @@ async fn delete(route: &Arc<Route>, key: &Key, destination_key: &Key) -> Result<
     if route.task.deletes == Deletes::Keep {
         return Ok(Outcome::Skipped { reason: SkipReason::DeletesNotAllowed });
     }
-    if find(&route.source, key).await?.is_some() {
+    if find(&route.source, key).await?.is_some() || !rivals_at_source(route, key).await?.is_empty() {
         return Ok(Outcome::Skipped { reason: SkipReason::StillAtSource });
     }
     let Some(destination) = find(&route.destination, destination_key).await? else {
         return Ok(Outcome::UpToDate);
     };
+    if !route.selects(key, &destination) {
+        return Ok(Outcome::Skipped { reason: SkipReason::NotSelected });
+    }
     let conditional = route.destination.capabilities().conditional_deletes == crate::Support::Yes;
     let request = DeleteRequest {
         if_match: destination.etag.filter(|_| conditional),

@@ -8,25 +8,26 @@ use std::cmp::Ordering;
 
 use futures::{Stream, StreamExt};
 
-use crate::{Entry, Error, Result};
+use crate::source_listing::Listed;
+use crate::{Error, Result};
 
-/// One relative key, and where it was listed.
+/// One name, and where it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pair {
     /// Only at the source.
-    SourceOnly(Entry),
+    SourceOnly(Listed),
     /// Only at the destination.
-    DestinationOnly(Entry),
+    DestinationOnly(Listed),
     /// On both sides.
     Both {
         /// At the source.
-        source: Entry,
+        source: Listed,
         /// At the destination.
-        destination: Entry,
+        destination: Listed,
     },
 }
 
-/// Merges two listings, each under a prefix of its own that does not count for the comparison.
+/// Merges two listings by the names that objects have behind the prefix of their side.
 pub struct MergeJoin<S, D> {
     source: Side<S>,
     destination: Side<D>,
@@ -34,22 +35,21 @@ pub struct MergeJoin<S, D> {
 
 struct Side<S> {
     entries: S,
-    prefix_bytes: usize,
     head: Head,
 }
 
 enum Head {
     Unread,
-    Entry(Entry),
+    Entry(Listed),
     End,
 }
 
 impl<S> Side<S>
 where
-    S: Stream<Item = Result<Entry>> + Unpin,
+    S: Stream<Item = Result<Listed>> + Unpin,
 {
-    fn new(entries: S, prefix: &str) -> Self {
-        Self { entries, prefix_bytes: prefix.len(), head: Head::Unread }
+    fn new(entries: S) -> Self {
+        Self { entries, head: Head::Unread }
     }
 
     async fn fill(&mut self) -> Result<(), Error> {
@@ -62,14 +62,14 @@ where
         Ok(())
     }
 
-    fn relative(&self) -> Option<&str> {
+    fn name(&self) -> Option<&str> {
         match &self.head {
-            Head::Entry(entry) => entry.key.as_str().get(self.prefix_bytes..),
+            Head::Entry(listed) => Some(listed.name()),
             Head::Unread | Head::End => None,
         }
     }
 
-    fn take(&mut self) -> Option<Entry> {
+    fn take(&mut self) -> Option<Listed> {
         match std::mem::replace(&mut self.head, Head::Unread) {
             Head::Entry(entry) => Some(entry),
             other => {
@@ -82,22 +82,19 @@ where
 
 impl<S, D> MergeJoin<S, D>
 where
-    S: Stream<Item = Result<Entry>> + Unpin,
-    D: Stream<Item = Result<Entry>> + Unpin,
+    S: Stream<Item = Result<Listed>> + Unpin,
+    D: Stream<Item = Result<Listed>> + Unpin,
 {
-    /// Both streams must ascend by key, every key beginning with its side's prefix.
-    pub fn new(source: S, source_prefix: &str, destination: D, destination_prefix: &str) -> Self {
-        Self {
-            source: Side::new(source, source_prefix),
-            destination: Side::new(destination, destination_prefix),
-        }
+    /// Both streams must ascend by name.
+    pub fn new(source: S, destination: D) -> Self {
+        Self { source: Side::new(source), destination: Side::new(destination) }
     }
 
-    /// The next pair in key order; `None` when both listings have ended.
+    /// The next pair in order of names; `None` when both listings have ended.
     pub async fn next(&mut self) -> Result<Option<Pair>> {
         self.source.fill().await?;
         self.destination.fill().await?;
-        let order = match (self.source.relative(), self.destination.relative()) {
+        let order = match (self.source.name(), self.destination.name()) {
             (None, None) => return Ok(None),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
@@ -128,29 +125,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{ErrorKind, Key};
+    use crate::{Entry, ErrorKind, Key};
 
-    fn entries(prefix: &str, keys: &BTreeMap<String, u64>) -> Vec<Result<Entry>> {
+    fn entries(prefix: &str, keys: &BTreeMap<String, u64>) -> Vec<Result<Listed>> {
         keys.iter()
             .map(|(key, size)| {
-                Ok(Entry {
+                let entry = Entry {
                     key: Key::new(format!("{prefix}{key}")).expect("key"),
                     size_bytes: *size,
                     etag: None,
                     last_modified: None,
                     storage_class: None,
-                })
+                };
+                Ok(Listed::plain(entry, prefix))
             })
             .collect()
     }
 
     async fn merge(source: &BTreeMap<String, u64>, destination: &BTreeMap<String, u64>) -> Vec<Pair> {
-        let mut join = MergeJoin::new(
-            stream::iter(entries("s/", source)),
-            "s/",
-            stream::iter(entries("dd/", destination)),
-            "dd/",
-        );
+        let mut join =
+            MergeJoin::new(stream::iter(entries("s/", source)), stream::iter(entries("dd/", destination)));
         let mut pairs = Vec::new();
         while let Some(pair) = join.next().await.expect("no errors") {
             pairs.push(pair);
@@ -172,9 +166,11 @@ mod tests {
             prop_assert_eq!(pairs.len(), all.len());
             for (pair, key) in pairs.iter().zip(all) {
                 let found = match pair {
-                    Pair::SourceOnly(s) => (Some(s.size_bytes), None),
-                    Pair::DestinationOnly(d) => (None, Some(d.size_bytes)),
-                    Pair::Both { source, destination } => (Some(source.size_bytes), Some(destination.size_bytes)),
+                    Pair::SourceOnly(s) => (Some(s.entry.size_bytes), None),
+                    Pair::DestinationOnly(d) => (None, Some(d.entry.size_bytes)),
+                    Pair::Both { source, destination } => {
+                        (Some(source.entry.size_bytes), Some(destination.entry.size_bytes))
+                    }
                 };
                 prop_assert_eq!(found, (source.get(key).copied(), destination.get(key).copied()));
             }
@@ -185,7 +181,7 @@ mod tests {
     async fn an_error_ends_the_merge_as_an_error() {
         let mut listing = entries("", &BTreeMap::from([("a".to_owned(), 1)]));
         listing.push(Err(Error::new(ErrorKind::Transient, "page 2")));
-        let mut join = MergeJoin::new(stream::iter(listing), "", stream::iter(Vec::new()), "");
+        let mut join = MergeJoin::new(stream::iter(listing), stream::iter(Vec::new()));
         assert!(matches!(join.next().await, Ok(Some(Pair::SourceOnly(_)))));
         assert!(join.next().await.is_err());
     }

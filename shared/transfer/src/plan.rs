@@ -31,6 +31,10 @@ pub struct Plan {
     pub extra: u64,
     /// Left out: the other side could not name them.
     pub nameless: u64,
+    /// Left out by the task's selection.
+    pub excluded: u64,
+    /// Refused: other objects of the source would have the same name at the destination.
+    pub contested: u64,
     /// To skip: archived at the source.
     pub archived: u64,
     /// Larger than the destination takes.
@@ -62,6 +66,8 @@ impl Plan {
             }
             Finding::Extra(_) => self.extra += 1,
             Finding::Nameless(_) => self.nameless += 1,
+            Finding::Excluded(_) => self.excluded += 1,
+            Finding::Contested(sources) => self.contested += sources.len() as u64,
         }
     }
 
@@ -72,7 +78,7 @@ impl Plan {
 
     /// Whether the two sides differ.
     pub fn has_differences(&self) -> bool {
-        self.copies() + self.extra > 0
+        self.copies() + self.extra + self.contested > 0
     }
 
     fn add_copy(&mut self, source: &Entry, settings: &CopySettings, limits: &Capabilities) {

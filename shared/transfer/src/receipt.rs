@@ -101,6 +101,8 @@ pub enum SkipReason {
     GoneAtSource,
     /// The object is archived and was not restored.
     Archived,
+    /// The task's selection leaves the object out.
+    NotSelected,
     /// A deletion was asked for, but the object is at the source.
     StillAtSource,
     /// A deletion was asked for, but the task does not allow them.
@@ -112,6 +114,7 @@ impl fmt::Display for SkipReason {
         f.write_str(match self {
             Self::GoneAtSource => "gone at the source",
             Self::Archived => "archived, not restored",
+            Self::NotSelected => "outside the task's selection",
             Self::StillAtSource => "still at the source",
             Self::DeletesNotAllowed => "the task does not allow deletes",
         })

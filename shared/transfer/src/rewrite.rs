@@ -195,7 +195,9 @@ mod tests {
     #[test]
     fn a_prefix_is_replaced_in_one_way() {
         let both = r#"[{"from":"a","to":"b"},{"from":"a","to":"c"}]"#;
-        assert!(serde_json::from_str::<Rewrite>(both).expect_err("contradiction").to_string().contains("\"a\""));
+        assert!(
+            serde_json::from_str::<Rewrite>(both).expect_err("contradiction").to_string().contains("\"a\"")
+        );
         let twice = r#"[{"from":"a","to":"b"},{"from":"a","to":"b"}]"#;
         assert_eq!(serde_json::from_str::<Rewrite>(twice).expect("the same twice"), rewrite(&["a=b"]));
     }

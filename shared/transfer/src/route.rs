@@ -3,15 +3,18 @@
 //! Owns: the mapping of keys, storage classes and unsupported attributes from one side to the other, and what was learnt of
 //! the two stores while running. Does not own: building the stores.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 
 use crate::compare::KnownETags;
+use crate::select::Facts;
 use crate::task::{StorageClassRule, Task, UnsupportedRule};
 use crate::{
-    Attributes, ETagRule, EmptyKey, Error, ErrorKind, Key, Result, SharedStore, StorageClass, Support,
+    Attributes, Clock, ETagRule, EmptyKey, Error, ErrorKind, Key, Result, SharedStore, StorageClass, Support,
+    SystemClock,
 };
 
 /// Where functions find the route of the task that a message names.
@@ -51,6 +54,8 @@ pub struct Route {
     pub source_etags: ETagRule,
     /// What is known of the destination's ETags.
     pub destination_etags: ETagRule,
+    /// Tells how old an object is.
+    pub clock: Arc<dyn Clock>,
     /// The destination was caught not honouring conditions on writes.
     unconditional: AtomicBool,
 }
@@ -62,29 +67,55 @@ impl Route {
             source_etags: ETagRule::new(source.capabilities().etag_is_md5),
             destination_etags: ETagRule::new(destination.capabilities().etag_is_md5),
             unconditional: AtomicBool::new(destination.capabilities().conditional_writes == Support::No),
+            clock: Arc::new(SystemClock),
             task,
             source,
             destination,
         }
     }
 
-    /// The source key's name at the destination: its prefix replaced by the destination's.
+    /// What names the source key on both sides: what follows the source's prefix, rewritten as the task says.
+    pub fn name<'a>(&self, key: &'a Key) -> Result<Cow<'a, str>> {
+        self.relative(key).map(|relative| self.task.rewrite.apply(relative))
+    }
+
+    /// The source key's name at the destination: its prefix replaced by the destination's, and what follows rewritten.
     pub fn destination_key(&self, key: &Key) -> Result<Key> {
-        let relative = key.strip_prefix(&self.task.source.prefix).ok_or_else(|| {
-            let prefix = &self.task.source.prefix;
-            Error::new(ErrorKind::InvalidInput, format!("the key is not under the task's prefix {prefix:?}"))
-                .on_key(key.as_str())
-        })?;
-        Key::new(format!("{}{relative}", self.task.destination.prefix)).map_err(|EmptyKey| {
+        let name = self.name(key)?;
+        Key::new(format!("{}{name}", self.task.destination.prefix)).map_err(|EmptyKey| {
             Error::new(ErrorKind::InvalidInput, "the key would be empty at the destination")
                 .on_key(key.as_str())
         })
     }
 
-    /// The destination key's name at the source.
-    pub fn source_key(&self, destination_key: &Key) -> Option<Key> {
-        let relative = destination_key.strip_prefix(&self.task.destination.prefix)?;
-        Key::new(format!("{}{relative}", self.task.source.prefix)).ok()
+    /// The source keys that the destination key may be the copy of: one where nothing is rewritten, else none, one or several.
+    pub fn source_keys(&self, destination_key: &Key) -> Vec<Key> {
+        let Some(name) = destination_key.strip_prefix(&self.task.destination.prefix) else {
+            return Vec::new();
+        };
+        let origins = self.task.rewrite.origins(name).into_iter();
+        origins
+            .filter_map(|relative| Key::new(format!("{}{relative}", self.task.source.prefix)).ok())
+            .collect()
+    }
+
+    /// Whether the task's selection admits the source key, whatever its object is.
+    pub fn selects_key(&self, key: &Key) -> bool {
+        self.relative(key).is_ok_and(|relative| self.task.select.admits_key(relative))
+    }
+
+    /// Whether the task's selection admits the object of the source key, now.
+    pub fn selects<'a>(&self, key: &Key, object: impl Into<Facts<'a>>) -> bool {
+        let now = self.clock.now();
+        self.relative(key).is_ok_and(|relative| self.task.select.admits(relative, object, now))
+    }
+
+    fn relative<'a>(&self, key: &'a Key) -> Result<&'a str> {
+        key.strip_prefix(&self.task.source.prefix).ok_or_else(|| {
+            let prefix = &self.task.source.prefix;
+            Error::new(ErrorKind::InvalidInput, format!("the key is not under the task's prefix {prefix:?}"))
+                .on_key(key.as_str())
+        })
     }
 
     /// Whether writes carry conditions.

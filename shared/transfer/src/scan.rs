@@ -4,15 +4,13 @@
 //! what to do about a finding: the finder makes jobs of it, a plan counts it, a verification reports it. Invariants: memory
 //! does not grow with the number of keys; a listing that did not end cleanly ends the scan as an error.
 
-use std::pin::Pin;
 use std::sync::Arc;
-
-use futures::Stream;
 
 use crate::checksum::{DigestSet, digest};
 use crate::compare::{CompareMode, Evidence, Reason, Verdict, compare};
 use crate::diff::{MergeJoin, Pair};
 use crate::route::Route;
+use crate::source_listing::{Listed, ListedStream, Standing, list, list_destination};
 use crate::store::{GetRequest, HeadRequest};
 use crate::{ETagCheck, ETagRule, Encryption, Entry, ErrorKind, KeyRange, Result, SharedStore, Support};
 
@@ -39,20 +37,23 @@ pub enum Finding {
         /// How that is known.
         evidence: Evidence,
     },
-    /// At the destination only.
+    /// At the destination only, and the task is about it.
     Extra(Entry),
-    /// Named exactly like its side's prefix, while the other side has none: its key there would be empty.
+    /// At the source, and the task's selection leaves it out. What the destination has of that name is left alone.
+    Excluded(Entry),
+    /// Several objects of the source that would have one name at the destination: none of them can be copied.
+    Contested(Vec<Entry>),
+    /// Without a name on the other side: named exactly like its side's prefix while the other side has none, or, at the
+    /// destination, named as the task's rewriting names nothing.
     Nameless(Entry),
 }
-
-type Entries = Pin<Box<dyn Stream<Item = Result<Entry>> + Send>>;
 
 /// A scan under way. See the module.
 #[derive(Debug)]
 pub struct Scan {
     route: Arc<Route>,
     mode: CompareMode,
-    join: MergeJoin<Entries, Entries>,
+    join: MergeJoin<ListedStream, ListedStream>,
     looked: bool,
 }
 
@@ -62,35 +63,55 @@ const PROBE_BYTES_MAX: u64 = 1 << 20;
 impl Scan {
     /// Begins to list both sides over the range.
     pub fn new(route: Arc<Route>, range: &KeyRange) -> Self {
-        let (source, destination) = (&route.task.source.prefix, &route.task.destination.prefix);
-        let join = MergeJoin::new(
-            Box::pin(crate::listing::list(Arc::clone(&route.source), source, range)) as Entries,
-            source,
-            Box::pin(crate::listing::list(Arc::clone(&route.destination), destination, range)) as Entries,
-            destination,
-        );
+        let now = route.clock.now();
+        let join = MergeJoin::new(list(&route, range, now), list_destination(&route, range));
         Self { mode: route.task.compare, join, looked: false, route }
     }
 
-    /// The next finding in key order; `None` when both listings have ended cleanly.
+    /// The next finding in order of names; `None` when both listings have ended cleanly.
     pub async fn next(&mut self) -> Result<Option<Finding>> {
-        let Some(pair) = self.join.next().await? else {
-            return Ok(None);
-        };
-        Ok(Some(match pair {
-            Pair::SourceOnly(source) if self.route.destination_key(&source.key).is_err() => {
-                Finding::Nameless(source)
+        while let Some(pair) = self.join.next().await? {
+            let finding = match pair {
+                Pair::SourceOnly(source) => self.settle(source, None).await?,
+                Pair::Both { source, destination } => self.settle(source, Some(destination.entry)).await?,
+                Pair::DestinationOnly(destination) => match self.settle_extra(destination.entry) {
+                    Some(finding) => finding,
+                    None => continue,
+                },
+            };
+            return Ok(Some(finding));
+        }
+        Ok(None)
+    }
+
+    async fn settle(&mut self, source: Listed, destination: Option<Entry>) -> Result<Finding> {
+        let Listed { entry: source, standing, .. } = source;
+        match standing {
+            Standing::Selected => {}
+            Standing::Excluded => return Ok(Finding::Excluded(source)),
+            Standing::Contested(mut rivals) => {
+                rivals.insert(0, source);
+                return Ok(Finding::Contested(rivals));
             }
-            Pair::SourceOnly(source) => Finding::Missing(source),
-            Pair::DestinationOnly(destination) if self.route.source_key(&destination.key).is_none() => {
-                Finding::Nameless(destination)
-            }
-            Pair::DestinationOnly(destination) => Finding::Extra(destination),
-            Pair::Both { source, destination } => match self.judge(&source, &destination).await? {
+        }
+        Ok(match destination {
+            None if self.route.destination_key(&source.key).is_err() => Finding::Nameless(source),
+            None => Finding::Missing(source),
+            Some(destination) => match self.judge(&source, &destination).await? {
                 Verdict::Same(evidence) => Finding::Same { source, destination, evidence },
                 Verdict::Different(reason) => Finding::Different { source, destination, reason },
             },
-        }))
+        })
+    }
+
+    /// `None` where the task is not about it.
+    fn settle_extra(&self, destination: Entry) -> Option<Finding> {
+        let origins = self.route.source_keys(&destination.key);
+        if origins.is_empty() {
+            return Some(Finding::Nameless(destination));
+        }
+        let is_selected = origins.iter().any(|key| self.route.selects(key, &destination));
+        is_selected.then_some(Finding::Extra(destination))
     }
 
     async fn judge(&mut self, source: &Entry, destination: &Entry) -> Result<Verdict> {

@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_selection_reads_back_and_mistakes_are_named() {
-        let written = select("{rules: [include: 'a/**', exclude_regex: 'b+'], max_size: 1KiB, newer_than: 7d}");
+        let written =
+            select("{rules: [include: 'a/**', exclude_regex: 'b+'], max_size: 1KiB, newer_than: 7d}");
         let json = serde_json::to_string(&written).expect("json");
         assert_eq!(
             json,

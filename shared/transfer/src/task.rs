@@ -11,6 +11,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::CompareMode;
+use crate::rewrite::Rewrite;
+use crate::select::Select;
 
 /// What to move where, and by which rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,12 @@ pub struct Task {
     pub source: Location,
     /// Where they go.
     pub destination: Location,
+    /// Which objects it is about.
+    #[serde(default)]
+    pub select: Select,
+    /// Which keys are named differently at the destination.
+    #[serde(default)]
+    pub rewrite: Rewrite,
     /// How to tell whether an object must be copied.
     #[serde(default)]
     pub compare: CompareMode,
@@ -41,6 +49,24 @@ pub struct Task {
 
 fn schema_version() -> u32 {
     1
+}
+
+impl Task {
+    /// A task with the rules that a document leaves out.
+    pub fn new(name: impl Into<String>, source: Location, destination: Location) -> Self {
+        Self {
+            name: name.into(),
+            version: schema_version(),
+            source,
+            destination,
+            select: Select::default(),
+            rewrite: Rewrite::default(),
+            compare: CompareMode::default(),
+            deletes: Deletes::default(),
+            storage_class: StorageClassRule::default(),
+            unsupported: UnsupportedRule::default(),
+        }
+    }
 }
 
 /// A bucket of a named store, and a prefix in it.

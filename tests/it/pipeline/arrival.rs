@@ -41,7 +41,7 @@ async fn a_key_named_like_the_prefix_is_left_out_and_said_so() {
     assert_eq!((&ended.report()["copied"], &ended.report()["nameless"]), (&1.into(), &1.into()), "{ended}");
     assert_eq!(pair.to().keys(), ["a"]);
     let text = between(&pair, "sync", "folder/", "").run().await.expect_code(0);
-    assert!(text.stdout.contains("1 named like the prefix itself"), "{text}");
+    assert!(text.stdout.contains("1 without a name on the other side"), "{text}");
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use ferry_testkit::bucket::Bucket;
 use ferry_testkit::operation::Operation;
 use ferry_testkit::{FaultyStore, MemoryQueue, MemoryQueueConfig, MemoryStore, StoreFault};
 use ferry_transfer::queue::Queue as _;
-use ferry_transfer::task::{Location, StorageClassRule, Task, UnsupportedRule};
-use ferry_transfer::{CompareMode, SingleRoute, SystemClock};
+use ferry_transfer::task::{Location, Task};
+use ferry_transfer::{SingleRoute, SystemClock};
 
 use super::*;
 use crate::{FinderEvent, FinderResponse, TaskEvent};
@@ -37,16 +37,8 @@ impl Stage {
             bucket: "bucket".into(),
             prefix: prefix.into(),
         };
-        let task = Task {
-            name: "t".into(),
-            version: 1,
-            source: location("source", source_prefix),
-            destination: location("destination", destination_prefix),
-            compare: CompareMode::Auto,
-            deletes,
-            storage_class: StorageClassRule::Preserve,
-            unsupported: UnsupportedRule::Fail,
-        };
+        let (from, to) = (location("source", source_prefix), location("destination", destination_prefix));
+        let task = Task { deletes, ..Task::new("t", from, to) };
         let route =
             Arc::new(Route::new(task, Arc::clone(&source_faults) as _, Arc::clone(&destination_faults) as _));
         let [jobs, scans] = [(); 2].map(|()| MemoryQueue::new(MemoryQueueConfig::default()));

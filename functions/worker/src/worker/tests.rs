@@ -79,16 +79,7 @@ impl Stage {
         };
         let location =
             |store: &str| Location { store: store.into(), bucket: store.into(), prefix: String::new() };
-        let task = Task {
-            name: "t".into(),
-            version: 1,
-            source: location("source"),
-            destination: location("destination"),
-            compare: ferry_transfer::CompareMode::Auto,
-            deletes,
-            storage_class: ferry_transfer::task::StorageClassRule::Preserve,
-            unsupported: ferry_transfer::task::UnsupportedRule::Fail,
-        };
+        let task = Task { deletes, ..Task::new("t", location("source"), location("destination")) };
         let route = Arc::new(Route::new(task, wrapped(&source_faults), wrapped(&destination_faults)));
         // Small enough that a body of a hundred bytes sees all three ways: in memory, streamed, in parts.
         let copy = CopySettings {

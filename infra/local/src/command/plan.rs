@@ -110,6 +110,15 @@ fn text(priced: &PricedPlan) -> String {
     if plan.too_large > 0 {
         row("too large", format!("{} of them, for the destination", HumanCount(plan.too_large)));
     }
+    if plan.contested > 0 {
+        row(
+            "contested",
+            format!("{} that would share a name with others, to be refused", HumanCount(plan.contested)),
+        );
+    }
+    if plan.excluded > 0 {
+        row("excluded", format!("{} outside the selection", HumanCount(plan.excluded)));
+    }
     row("up to date", HumanCount(plan.up_to_date).to_string());
     row("extra", format!("{} at the destination only", HumanCount(plan.extra)));
     let requests = |requests| kinds(&MeterReading { requests, ..MeterReading::default() });

@@ -53,6 +53,10 @@ struct Summary {
     missing: u64,
     different: u64,
     extra: u64,
+    /// Left out by the task's selection.
+    excluded: u64,
+    /// Would share a name at the destination with others.
+    contested: u64,
     /// Could not be read to be compared.
     unread: u64,
     in_agreement: bool,
@@ -100,7 +104,10 @@ pub async fn run(args: VerifyArgs, output: &OutputArgs) -> Result<Exit> {
         tell(summary.take_content(source, content), output)?;
     }
 
-    let different = summary.missing + summary.different + if args.ignore_extra { 0 } else { summary.extra };
+    let different = summary.missing
+        + summary.different
+        + summary.contested
+        + if args.ignore_extra { 0 } else { summary.extra };
     summary.in_agreement = different == 0 && summary.unread == 0;
     if output.json {
         print(&json!({ "summary": summary }).to_string());
@@ -158,11 +165,22 @@ impl Summary {
                 let detail = format!("{} bytes at the destination only", destination.size_bytes);
                 ("extra", destination, detail)
             }
+            Finding::Excluded(_) => {
+                self.excluded += 1;
+                return None;
+            }
+            Finding::Contested(sources) => {
+                self.found += sources.len() as u64;
+                self.contested += sources.len() as u64;
+                let keys: Vec<String> = sources.iter().map(|source| shown(source.key.as_str())).collect();
+                let first = sources.into_iter().next()?;
+                ("contested", first, format!("one name at the destination for {}", keys.join(", ")))
+            }
             Finding::Nameless(entry) => {
                 return Some(Difference {
                     kind: "left out",
                     key: entry.key.into(),
-                    detail: "named like the prefix itself; the other side has no name for it".to_owned(),
+                    detail: "the other side has no name for it".to_owned(),
                 });
             }
         };
@@ -202,6 +220,8 @@ impl Summary {
         row("missing", self.missing, true);
         row("different", self.different, true);
         row("extra", self.extra, true);
+        row("contested", self.contested, false);
+        row("excluded", self.excluded, false);
         row("unread", self.unread, false);
         text.push_str(if self.in_agreement { "In agreement.\n" } else { "Not in agreement.\n" });
         let weak = self.same_by_size_and_time + self.same_by_size;

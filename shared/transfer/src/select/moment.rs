@@ -24,7 +24,9 @@ enum Point {
 
 /// Not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no point in time: write a date (2026-01-31, 2026-01-31T12:00:00Z) or an age (45s, 90m, 12h, 30d, 2w)")]
+#[error(
+    "{0:?} is no point in time: write a date (2026-01-31, 2026-01-31T12:00:00Z) or an age (45s, 90m, 12h, 30d, 2w)"
+)]
 pub struct BadMoment(String);
 
 impl Moment {

@@ -8,8 +8,8 @@ use ferry_cloud::{Credentials, StoreConfig, connect_with};
 use ferry_testkit::bucket::Bucket;
 use ferry_testkit::fixtures::{awkward_keys, body_of};
 use ferry_testkit::s3::{S3Server, S3ServerConfig};
-use ferry_transfer::task::{Deletes, Location, StorageClassRule, Task, UnsupportedRule};
-use ferry_transfer::{Attributes, CompareMode};
+use ferry_transfer::Attributes;
+use ferry_transfer::task::{Deletes, Location, Task};
 
 use crate::ends::{Ends, Side};
 
@@ -46,20 +46,13 @@ impl Stores {
 
     /// Connects to both the way a user's stores are connected to.
     pub(super) async fn ends(&self, deletes: Deletes) -> Result<Ends> {
-        let task = Task {
-            name: "demo".to_owned(),
-            version: 1,
-            source: Location { store: "source".into(), bucket: SOURCE_BUCKET.into(), prefix: String::new() },
-            destination: Location {
-                store: "destination".into(),
-                bucket: DESTINATION_BUCKET.into(),
-                prefix: String::new(),
-            },
-            compare: CompareMode::Auto,
-            deletes,
-            storage_class: StorageClassRule::Preserve,
-            unsupported: UnsupportedRule::Fail,
+        let location = |store: &str, bucket: &str| Location {
+            store: store.to_owned(),
+            bucket: bucket.to_owned(),
+            prefix: String::new(),
         };
+        let (from, to) = (location("source", SOURCE_BUCKET), location("destination", DESTINATION_BUCKET));
+        let task = Task { deletes, ..Task::new("demo", from, to) };
         Ends::join(task, &side("source", &self.source).await?, &side("destination", &self.destination).await?)
     }
 

@@ -1,0 +1,54 @@
+//! Whether a job is any of the task's business.
+//!
+//! Owns: the second look at selection and renaming when a job runs, since an event or a key list names keys that no scan has judged,
+//! and objects change between the scan and the job. Invariant: of two source keys that would have one name at the destination,
+//! neither is copied while both are there.
+
+use super::find;
+use crate::receipt::SkipReason;
+use crate::route::Route;
+use crate::{Error, ErrorKind, Key, ObjectHead, Result};
+
+/// What the source says of a key now.
+pub(super) enum Look {
+    /// It is there, and the task is about it.
+    Selected(Box<ObjectHead>),
+    /// There is nothing to do, for this reason.
+    Skip(SkipReason),
+}
+
+pub(super) async fn look(route: &Route, key: &Key) -> Result<Look> {
+    Ok(match find(&route.source, key).await? {
+        None => Look::Skip(SkipReason::GoneAtSource),
+        Some(head) if !route.selects(key, &head) => Look::Skip(SkipReason::NotSelected),
+        Some(head) => Look::Selected(Box::new(head)),
+    })
+}
+
+/// Other keys that the source has, that the task is about, and that would have the same name at the destination.
+pub(super) async fn rivals_at_source(route: &Route, key: &Key) -> Result<Vec<Key>> {
+    let mut rivals = Vec::new();
+    if route.task.rewrite.is_identity() {
+        return Ok(rivals);
+    }
+    let origins = route.source_keys(&route.destination_key(key)?);
+    for rival in origins.into_iter().filter(|origin| origin != key) {
+        if matches!(look(route, &rival).await?, Look::Selected(_)) {
+            rivals.push(rival);
+        }
+    }
+    Ok(rivals)
+}
+
+pub(super) async fn refuse_contested(route: &Route, key: &Key) -> Result<()> {
+    match rivals_at_source(route, key).await?.first() {
+        None => Ok(()),
+        Some(rival) => {
+            let destination_key = route.destination_key(key)?;
+            let message = format!(
+                "it and {rival:?} would both become {destination_key:?} at the destination: change the task's rewrite"
+            );
+            Err(Error::new(ErrorKind::InvalidInput, message).on_key(key.as_str()))
+        }
+    }
+}
