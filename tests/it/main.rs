@@ -13,6 +13,7 @@ mod objects;
 mod pipeline;
 mod plan;
 mod presign;
+mod resume;
 mod rewriting;
 mod selection;
 mod verify;

@@ -15,6 +15,7 @@ use ferry_transfer::queue::memory::{MemoryQueue, MemoryQueueConfig};
 use ferry_transfer::queue::{Delivery, Queue, QueueDepth};
 use ferry_transfer::receipt::ReceiptSink;
 use ferry_transfer::retry::Backoff;
+use ferry_transfer::state::SharedState;
 use ferry_transfer::store::metered::MeterReading;
 use ferry_transfer::{Clock, Error, KeyRange, RunId, SingleRoute, SystemClock};
 use ferry_worker::Worker;
@@ -45,6 +46,8 @@ pub struct Run {
     /// What was found so far.
     pub progress: Arc<ScanProgress>,
     settings: CopySettings,
+    /// Where open uploads are remembered.
+    state: Option<SharedState>,
     /// Ends the run early: given up, or told to stop.
     stop: CancellationToken,
 }
@@ -80,8 +83,16 @@ impl Run {
             tally: Arc::new(Tally::new(receipt_file, stop.clone())?),
             progress: Arc::default(),
             settings,
+            state: None,
             stop,
         })
+    }
+
+    /// Remembers open uploads in this place, so that the next run goes on with them if this one is killed.
+    #[must_use]
+    pub fn remembering(mut self, state: SharedState) -> Self {
+        self.state = Some(state);
+        self
     }
 
     /// Ends the run after the objects on their way: cancel it.
@@ -96,9 +107,14 @@ impl Run {
         let jobs = MemoryQueue::new(MemoryQueueConfig { capacity: Some(QUEUE_CAPACITY), dead_letters: None });
         let dead_letters = MemoryQueue::new(MemoryQueueConfig::default());
         let routes = Arc::new(SingleRoute(Arc::clone(&self.ends.route)));
+        let copier = Copier::new(self.settings.clone(), Arc::clone(&clock));
+        let copier = match &self.state {
+            Some(state) => copier.remembering(Arc::clone(state)),
+            None => copier,
+        };
         let worker = Arc::new(Worker {
             routes: Arc::clone(&routes) as _,
-            copier: Arc::new(Copier::new(self.settings.clone(), Arc::clone(&clock))),
+            copier: Arc::new(copier),
             receipts: Arc::clone(&self.tally) as Arc<dyn ReceiptSink>,
             dead_letters: Some(Arc::clone(&dead_letters) as _),
             max_receive_count: MAX_RECEIVE_COUNT,

@@ -51,7 +51,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
         Some(SeenAtDestination::Absent) => Seen::Absent,
         Some(SeenAtDestination::Etag(etag)) => Seen::Generation(Some(etag.clone())),
     };
-    for _round in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
         if matches!(seen, Seen::Unknown) {
             // Nobody compared this key lately: look at both sides before moving bytes.
             let source = match look(route, &job.key).await? {
@@ -64,6 +64,9 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                 && is_same(route, &job.key, &source, destination)
             {
                 tag_again(route, &source, &job.key, destination, &destination_key).await?;
+                if round > 0 {
+                    copier.drop_leftover(route, &destination_key).await;
+                }
                 return Ok(Outcome::UpToDate);
             }
             seen = destination.map_or(Seen::Absent, |head| Seen::Generation(head.etag));
@@ -120,6 +123,8 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                     seen = Seen::Unknown;
                 }
             }
+            // Completed or dropped by somebody else: only a look tells which.
+            Err(CopyError::UploadGone(_)) => seen = Seen::Unknown,
             // Stores without conditional writes say so (OSS: 400 or 501 `NotImplemented`, naming the header).
             Err(CopyError::WriteUnsupported(_)) if is_conditional => route.give_up_conditions(),
             Err(CopyError::Failed(error) | CopyError::WriteUnsupported(error)) => return Err(error),

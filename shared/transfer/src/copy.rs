@@ -17,7 +17,9 @@ use crate::checksum::{DigestSet, Digests};
 use crate::receipt::{Copied, ReadCheck};
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
+use crate::state::SharedState;
 use crate::store::WriteCondition;
+use crate::upload::UploadRecords;
 use crate::{
     Attributes, Capabilities, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, PartPlan,
     PartPlanError, Support,
@@ -113,6 +115,8 @@ pub enum CopyError {
     SourceGone,
     /// The object is archived.
     SourceArchived,
+    /// The upload was completed or dropped by somebody else: look again at what is there.
+    UploadGone(Error),
     /// The destination is not what the condition says, or was just being written by somebody else.
     DestinationChanged(Error),
     /// The destination does not support the write that carries the condition as it was asked.
@@ -153,6 +157,8 @@ pub struct Copier {
     clock: Arc<dyn Clock>,
     streams: Semaphore,
     buffers: Semaphore,
+    /// Where uploads are remembered that this process may not live to complete.
+    uploads: Option<UploadRecords>,
 }
 
 /// How one attempt in one piece ended.
@@ -170,7 +176,15 @@ impl Copier {
             buffers: Semaphore::new(settings.buffer_budget_bytes as usize),
             clock,
             settings,
+            uploads: None,
         }
+    }
+
+    /// Remembers open uploads in this place, and goes on with those it finds there.
+    #[must_use]
+    pub fn remembering(mut self, state: SharedState) -> Self {
+        self.uploads = Some(UploadRecords::new(state));
+        self
     }
 
     /// Copies one generation of one object.

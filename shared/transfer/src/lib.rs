@@ -35,6 +35,7 @@ pub mod source_listing;
 pub mod state;
 pub mod store;
 pub mod task;
+pub mod upload;
 
 pub use body::{Body, BodyStream, DigestHandle, FaultHandle};
 pub use capability::{Capabilities, Support};

@@ -33,4 +33,16 @@ impl StateArgs {
             })?;
         Ok(DirectoryState::open(directory)?)
     }
+
+    /// The same for what can do without: only a directory that was asked for must be one.
+    pub fn open_if_there_is_a_place(&self) -> anyhow::Result<Option<DirectoryState>> {
+        match self.open() {
+            Ok(state) => Ok(Some(state)),
+            Err(error) if self.state_dir.is_some() => Err(error),
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "nothing of this run will be remembered");
+                Ok(None)
+            }
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! `ferry sync`: make the destination agree with the source.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use ferry_transfer::copy::CopySettings;
 use ferry_transfer::task::Deletes;
@@ -16,10 +18,13 @@ pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
     let deletes = if args.delete { Deletes::Mirror(args.max_delete) } else { Deletes::Keep };
     let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, deletes)).await?;
     let receipts = args.receipts.as_deref();
-    let run = Run::new(ends, settings(&args.copy), receipts).map_err(|error| {
+    let mut run = Run::new(ends, settings(&args.copy), receipts).map_err(|error| {
         let file = receipts.unwrap_or("".as_ref()).display();
         UsageError(format!("the receipt file {file} cannot be written: {error}"))
     })?;
+    if let Some(state) = args.state.open_if_there_is_a_place()? {
+        run = run.remembering(Arc::new(state));
+    }
     let finished = to_end(&run, output).await;
     let task = &run.ends.route.task;
     let report = Report::new(finished, &task.source, &task.destination);
@@ -63,7 +68,7 @@ pub async fn to_end(run: &Run, output: &OutputArgs) -> Finished {
     finished
 }
 
-/// Unfinished uploads of parts are invisible; the next run starts those objects anew.
+/// Unfinished uploads of parts are invisible; the next run goes on with them.
 #[expect(clippy::exit, reason = "the user asked twice")]
 fn leave() {
     std::process::exit(130);
