@@ -9,6 +9,7 @@ mod demo;
 mod faults;
 mod functions;
 mod listing;
+mod makes;
 mod objects;
 mod pipeline;
 mod plan;

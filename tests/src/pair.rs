@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use ferry_testkit::bucket::{Bucket, BucketSettings, StoredObject};
 use ferry_testkit::faults::{Action, Rule};
 use ferry_testkit::operation::Operation;
+use ferry_testkit::quirks::{Make, QuirkProxy};
 use ferry_testkit::s3::{S3Server, S3ServerConfig};
 use ferry_transfer::Attributes;
 use tempfile::TempDir;
@@ -33,6 +34,8 @@ pub struct StoreSetup {
     pub settings: BucketSettings,
     /// Lines of its entry in `ferry.yaml` beside the endpoint and the credentials.
     pub yaml: &'static [&'static str],
+    /// The make that a proxy in front of it plays.
+    pub make: Option<Make>,
 }
 
 /// Smallest part of a store that [`StoreSetup::with_small_parts`] sets up.
@@ -45,7 +48,30 @@ impl StoreSetup {
         Self {
             settings: BucketSettings { part_bytes_min: SMALL_PART_BYTES, ..BucketSettings::default() },
             yaml: &["profile: {capabilities: {part_bytes_min: 1024}}"],
+            make: None,
         }
+    }
+
+    /// A store of this make: a server that follows its rules behind a proxy that plays it, and an entry in `ferry.yaml` that names
+    /// the make. All but R2, whose parts are its oddity, take parts of Alibaba's smallest size, to keep objects small.
+    pub fn of(make: Make) -> Self {
+        let yaml: &[&str] = match make {
+            Make::AliyunOss => &["provider: aliyun-oss"],
+            Make::AliyunOssSince2025 => {
+                &["provider: aliyun-oss", "addressing: bucket-host", "region: cn-hangzhou"]
+            }
+            Make::CloudflareR2 => &["provider: r2"],
+            Make::GoogleStorage => &["provider: gcs", "profile: {capabilities: {part_bytes_min: 102400}}"],
+            Make::BackblazeB2 => {
+                &["provider: b2", "region: us-west-004", "profile: {capabilities: {part_bytes_min: 102400}}"]
+            }
+            Make::Ceph => &["provider: ceph", "profile: {capabilities: {part_bytes_min: 102400}}"],
+        };
+        let mut settings = make.settings();
+        if make != Make::CloudflareR2 {
+            settings.part_bytes_min = 102_400;
+        }
+        Self { settings, yaml, make: Some(make) }
     }
 }
 
@@ -87,6 +113,10 @@ pub struct Pair {
     pub source: S3Server,
     /// The destination's server.
     pub destination: S3Server,
+    /// What plays another make in front of the source.
+    pub source_proxy: Option<QuirkProxy>,
+    /// What plays another make in front of the destination.
+    pub destination_proxy: Option<QuirkProxy>,
     home: TempDir,
 }
 
@@ -99,34 +129,47 @@ impl Pair {
     /// Two empty stores.
     pub async fn with(source: StoreSetup, destination: StoreSetup) -> Self {
         let mut yaml = "stores:\n".to_owned();
-        let mut servers = Vec::new();
+        let (mut servers, mut proxies) = (Vec::new(), Vec::new());
         for (side, setup) in [(Side::Source, source), (Side::Destination, destination)] {
             let server = S3Server::start(S3ServerConfig {
                 access_key_id: format!("{}-key-id", side.store()),
                 secret_access_key: format!("{}-secret-key", side.store()),
                 settings: setup.settings,
+                hosts: setup.make.map(|make| make.hosts(side.bucket())).unwrap_or_default(),
                 requests_kept: 10_000,
                 ..S3ServerConfig::with_buckets([side.bucket()])
             })
             .await
             .expect("server");
+            let proxy = match setup.make {
+                Some(make) => Some(QuirkProxy::start(make, &server).await.expect("proxy")),
+                None => None,
+            };
+            let endpoint = match (&proxy, setup.make) {
+                (Some(_), Some(make)) if make.wants_its_hosts() => make.endpoint().to_owned(),
+                (Some(proxy), _) => proxy.url(),
+                (None, _) => server.endpoint(),
+            };
             yaml.push_str(&format!(
-                "  {}:\n    endpoint: {}\n    credentials: env:{}\n",
+                "  {}:\n    endpoint: {endpoint}\n    credentials: env:{}\n",
                 side.store(),
-                server.endpoint(),
                 side.prefix()
             ));
             for line in setup.yaml {
                 yaml.push_str(&format!("    {line}\n"));
             }
             servers.push(server);
+            proxies.push(proxy);
         }
         let (Some(destination), Some(source)) = (servers.pop(), servers.pop()) else {
             unreachable!("two servers were started")
         };
+        let (Some(destination_proxy), Some(source_proxy)) = (proxies.pop(), proxies.pop()) else {
+            unreachable!("two servers were started")
+        };
         let home = tempfile::tempdir().expect("directory");
         std::fs::write(home.path().join("ferry.yaml"), yaml).expect("ferry.yaml");
-        Self { source, destination, home }
+        Self { source, destination, source_proxy, destination_proxy, home }
     }
 
     /// One of the two servers.
@@ -154,13 +197,16 @@ impl Pair {
 
     /// A binary that runs here and may use both stores.
     pub fn program(&self, path: &str) -> Program {
-        [Side::Source, Side::Destination].into_iter().fold(
-            Program::new(path, self.directory()),
-            |program, side| {
-                let server = self.server(side);
-                program.credentials(side.prefix(), server.access_key_id(), server.secret_access_key())
-            },
-        )
+        let mut program = Program::new(path, self.directory());
+        for proxy in [&self.source_proxy, &self.destination_proxy].into_iter().flatten() {
+            if proxy.make().wants_its_hosts() {
+                program = program.env("HTTP_PROXY", &proxy.url()).env("NO_PROXY", "127.0.0.1");
+            }
+        }
+        [Side::Source, Side::Destination].into_iter().fold(program, |program, side| {
+            let server = self.server(side);
+            program.credentials(side.prefix(), server.access_key_id(), server.secret_access_key())
+        })
     }
 
     /// Forgets the requests both servers have seen.

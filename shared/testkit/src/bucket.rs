@@ -38,10 +38,34 @@ pub enum EtagRule {
     /// MD5 for one piece; MD5 of the parts' MD5s, a dash and their number for parts. As Amazon S3 does.
     #[default]
     Md5,
-    /// The same digits in upper case, as Alibaba OSS writes them.
+    /// The same digits in upper case.
     UpperCaseMd5,
+    /// MD5 for one piece; for parts a word of the same form that does not follow from their MD5s, as on Cloudflare R2.
+    OwnMultipart,
+    /// The same in upper case, as Alibaba OSS writes them.
+    UpperCaseOwnMultipart,
     /// A word that says nothing about the bytes, as encrypted buckets have.
     Opaque,
+}
+
+/// What becomes of a `Range` that lies outside the object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BadRange {
+    /// 416.
+    #[default]
+    Refused,
+    /// Status 200 and the whole object, as on Alibaba OSS; also where only the end lies outside.
+    WholeObject,
+}
+
+/// What becomes of the conditions of a write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WriteConditions {
+    /// They guard it.
+    #[default]
+    Honoured,
+    /// Nothing, as on Google's XML API and on Garage.
+    Ignored,
 }
 
 /// The rules of a bucket.
@@ -57,6 +81,12 @@ pub struct BucketSettings {
     pub restore_takes: time::Duration,
     /// Whether the bucket serves a website.
     pub website: Website,
+    /// What becomes of a bad range.
+    pub bad_range: BadRange,
+    /// What becomes of conditions on writes and deletes.
+    pub write_conditions: WriteConditions,
+    /// Keys of a page where a listing does not say how many.
+    pub page_keys: usize,
 }
 
 /// Whether a bucket serves a website, which is what redirects of objects are for.
@@ -78,6 +108,9 @@ impl Default for BucketSettings {
             etag_rule: EtagRule::Md5,
             restore_takes: time::Duration::hours(4),
             website: Website::None,
+            bad_range: BadRange::Refused,
+            write_conditions: WriteConditions::Honoured,
+            page_keys: PAGE_MAX,
         }
     }
 }
@@ -124,7 +157,7 @@ impl Bucket {
         self.check_key(key)?;
         let attributes = object::normalised(attributes)?;
         let mut state = self.write();
-        condition::check_write(state.objects.get(key), condition)?;
+        self.check_write(&state, key, condition)?;
         let etag = state.name_generation(self.settings.etag_rule, || ETag::from_md5(payload.md5()));
         let object = Arc::new(StoredObject {
             payload,
@@ -151,6 +184,7 @@ impl Bucket {
         let mut state = self.write();
         if let (Some(object), Some(etag)) = (state.objects.get(key), if_match)
             && object.etag != *etag
+            && self.settings.write_conditions == WriteConditions::Honoured
         {
             return Err(Refusal::PreconditionFailed);
         }
@@ -176,6 +210,13 @@ impl Bucket {
             Err(Refusal::KeyTooLong)
         } else {
             Ok(())
+        }
+    }
+
+    fn check_write(&self, state: &State, key: &str, condition: &WriteCondition) -> Result<(), Refusal> {
+        match self.settings.write_conditions {
+            WriteConditions::Honoured => condition::check_write(state.objects.get(key), condition),
+            WriteConditions::Ignored => Ok(()),
         }
     }
 
@@ -296,13 +337,22 @@ impl State {
         self.generations += 1;
         match rule {
             EtagRule::Md5 => md5(),
-            EtagRule::UpperCaseMd5 => {
-                let tag = md5();
-                ETag::parse(&tag.as_str().to_ascii_uppercase()).unwrap_or(tag)
-            }
+            EtagRule::UpperCaseMd5 => upper_case(md5()),
+            EtagRule::OwnMultipart => own_multipart(md5(), self.generations),
+            EtagRule::UpperCaseOwnMultipart => upper_case(own_multipart(md5(), self.generations)),
             EtagRule::Opaque => opaque_etag(self.generations),
         }
     }
+}
+
+fn upper_case(tag: ETag) -> ETag {
+    ETag::parse(&tag.as_str().to_ascii_uppercase()).unwrap_or(tag)
+}
+
+/// A tag of parts that says how many there are and nothing of their bytes.
+fn own_multipart(tag: ETag, number: u64) -> ETag {
+    let Some(parts) = tag.parts() else { return tag };
+    ETag::parse(&format!("{:032x}-{parts}", u128::MAX - u128::from(number))).unwrap_or(tag)
 }
 
 fn opaque_etag(number: u64) -> ETag {
@@ -378,6 +428,14 @@ mod tests {
         assert_eq!(tag(EtagRule::Md5), "5d41402abc4b2a76b9719d911017c592");
         assert_eq!(tag(EtagRule::UpperCaseMd5), "5D41402ABC4B2A76B9719D911017C592");
         assert_eq!(tag(EtagRule::Opaque), "generation-1");
+        assert_eq!(tag(EtagRule::UpperCaseOwnMultipart), "5D41402ABC4B2A76B9719D911017C592");
+        let parts = |etag_rule| {
+            let settings = BucketSettings { etag_rule, ..BucketSettings::default() };
+            let bucket = Bucket::new("b", settings, Arc::new(SystemClock));
+            bucket.put_object_in_parts("k", ["a".into(), "b".into()], Attributes::default()).etag.clone()
+        };
+        assert_eq!(parts(EtagRule::OwnMultipart).as_str(), "fffffffffffffffffffffffffffffffe-2");
+        assert_ne!(parts(EtagRule::OwnMultipart), parts(EtagRule::Md5));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod key_encoding;
 mod listener;
 mod memory_store;
 pub mod operation;
+pub mod quirks;
 pub mod request_log;
 pub mod runtime_api;
 pub mod s3;

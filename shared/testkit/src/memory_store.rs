@@ -105,16 +105,21 @@ impl MemoryStore {
 
 /// What a bucket of these rules can hold and do.
 fn capabilities(settings: &BucketSettings) -> Capabilities {
-    use crate::bucket::EtagRule;
-    let md5 = match settings.etag_rule {
-        EtagRule::Md5 | EtagRule::UpperCaseMd5 => Support::Yes,
-        EtagRule::Opaque => Support::No,
+    use crate::bucket::{EtagRule, WriteConditions};
+    let (md5, multipart) = match settings.etag_rule {
+        EtagRule::Md5 | EtagRule::UpperCaseMd5 => (Support::Yes, Support::Yes),
+        EtagRule::OwnMultipart | EtagRule::UpperCaseOwnMultipart => (Support::Yes, Support::No),
+        EtagRule::Opaque => (Support::No, Support::No),
+    };
+    let conditions = match settings.write_conditions {
+        WriteConditions::Honoured => Support::Yes,
+        WriteConditions::Ignored => Support::No,
     };
     Capabilities {
-        conditional_writes: Support::Yes,
-        conditional_deletes: Support::Yes,
+        conditional_writes: conditions,
+        conditional_deletes: conditions,
         etag_is_md5: md5,
-        multipart_etag_is_md5_of_md5s: md5,
+        multipart_etag_is_md5_of_md5s: multipart,
         crc64_nvme: Support::Yes,
         content_md5: Support::Yes,
         tags: Support::Yes,

@@ -99,7 +99,7 @@ impl Query {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 }
@@ -113,9 +113,28 @@ pub(crate) fn bucket_and_key(path: &str) -> (String, String) {
 }
 
 impl Target {
-    /// Reads a request.
+    /// Reads a path-style request.
     pub fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
         let (bucket, key) = bucket_and_key(uri.path());
+        Self::named(bucket, key, method, uri, headers)
+    }
+
+    /// Reads a request whose host may name the bucket.
+    pub(crate) fn at_host(
+        host_bucket: Option<&str>,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Self {
+        let Some(bucket) = host_bucket else {
+            return Self::of(method, uri, headers);
+        };
+        let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+        let key = path.strip_prefix('/').unwrap_or(&path).to_owned();
+        Self::named(bucket.to_owned(), key, method, uri, headers)
+    }
+
+    fn named(bucket: String, key: String, method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
         let query = Query::of(uri);
         let operation = if bucket.is_empty() {
             service_operation(method)

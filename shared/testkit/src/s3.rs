@@ -6,13 +6,14 @@
 //!
 //! `s3s` logs every refused request at level `ERROR`; a program that shows its log leaves the target `s3s` out.
 //!
-//! Path-style addressing only. Left out: versioning, ACLs, policies, encryption, `GetObjectAttributes`; asked for, they answer
+//! Path-style addressing, and virtual-hosted at the hosts it is told of. Left out: versioning, ACLs, policies, encryption, `GetObjectAttributes`; asked for, they answer
 //! `NotImplemented`.
 
 mod access;
 mod attributes;
 mod backend;
 mod buckets;
+mod hosts;
 mod listings;
 mod objects;
 mod raw_expires;
@@ -44,6 +45,8 @@ use buckets::Buckets;
 use objects::IgnoreRange;
 use raw_expires::RawExpires;
 
+pub use hosts::VirtualHosts;
+
 /// How an [`S3Server`] is set up.
 #[derive(Clone)]
 pub struct S3ServerConfig {
@@ -59,6 +62,8 @@ pub struct S3ServerConfig {
     pub region: String,
     /// The rules of every bucket.
     pub settings: BucketSettings,
+    /// Hosts that name a bucket. Requests to an address are path-style whatever is here.
+    pub hosts: VirtualHosts,
     /// Where times come from.
     pub clock: Arc<dyn Clock>,
     /// Port on 127.0.0.1; 0 takes a free one.
@@ -86,6 +91,7 @@ impl Default for S3ServerConfig {
             anonymous: Anonymous::Refused,
             region: "us-east-1".to_owned(),
             settings: BucketSettings::default(),
+            hosts: VirtualHosts::default(),
             clock: Arc::new(SystemClock),
             port: 0,
             requests_kept: 1000,
@@ -124,6 +130,7 @@ struct Shared {
     log: RequestLog,
     faults: Faults,
     requests: AtomicU64,
+    hosts: VirtualHosts,
 }
 
 impl S3Server {
@@ -139,13 +146,17 @@ impl S3Server {
         if config.anonymous == Anonymous::Allowed {
             builder.set_access(OpenToAll);
         }
-        builder.set_route(RawExpires::new(backend, config.anonymous));
+        builder.set_route(RawExpires::new(backend, config.anonymous, config.hosts.clone()));
+        if !config.hosts.is_empty() {
+            builder.set_host(config.hosts.clone());
+        }
         let shared = Arc::new(Shared {
             service: builder.build(),
             buckets,
             log: RequestLog::new(config.requests_kept),
             faults: Faults::default(),
             requests: AtomicU64::new(0),
+            hosts: config.hosts.clone(),
         });
         let handler = Arc::clone(&shared);
         let listener = Listener::start(config.port, move |request| {
@@ -154,6 +165,22 @@ impl S3Server {
         })
         .await?;
         Ok(Self { listener, shared, config })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.listener.address()
+    }
+
+    /// The hosts that name a bucket.
+    pub(crate) fn hosts(&self) -> &VirtualHosts {
+        &self.config.hosts
+    }
+
+    /// For looking up what a request is about.
+    pub(crate) fn lookup(&self) -> impl Fn(&str) -> Option<Arc<Bucket>> + Send + Sync + use<> {
+        let buckets = Arc::clone(&self.shared.buckets);
+        move |name| buckets.get(name)
     }
 
     /// The base URL, without a slash at its end.
@@ -217,7 +244,8 @@ type ResponseBody = TamperedBody<s3s::Body>;
 
 impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Hangup> {
-        let target = Target::of(request.method(), request.uri(), request.headers());
+        let bucket = self.hosts.bucket_of(request.headers());
+        let target = Target::at_host(bucket, request.method(), request.uri(), request.headers());
         self.log.record(&target, request.method(), request.uri(), request.headers());
         let verdict = self.faults.judge(&target);
         for hook in verdict.hooks {

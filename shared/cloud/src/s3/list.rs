@@ -11,6 +11,9 @@ use super::error::Place;
 use super::intercept::{ListingWitness, Witnessed};
 use super::{ANSWER_TIMEOUT, ListVersion, S3Bucket, answered, attributes, encoding};
 
+/// Most keys of a page almost everywhere (AWS, `ListObjectsV2`, `max-keys`).
+const PAGE_KEYS_MAX: i32 = 1000;
+
 /// What both operations answer.
 struct Page<'a> {
     objects: &'a [Object],
@@ -42,7 +45,7 @@ impl S3Bucket {
             // A token says it all; some stores take a second start position for the one that counts.
             .set_start_after(request.start_after.clone().filter(|_| token.is_none()))
             .set_continuation_token(token.clone())
-            .set_max_keys(request.page_size.and_then(|size| i32::try_from(size).ok()))
+            .max_keys(page_keys(&request))
             .set_encoding_type(self.wanted_encoding())
             .customize()
             .interceptor(witness.clone());
@@ -75,7 +78,7 @@ impl S3Bucket {
             .set_prefix(present(&request.prefix))
             .set_delimiter(request.delimiter.clone())
             .set_marker(marker.clone())
-            .set_max_keys(request.page_size.and_then(|size| i32::try_from(size).ok()))
+            .max_keys(page_keys(&request))
             .set_encoding_type(self.wanted_encoding())
             .customize()
             .interceptor(witness.clone());
@@ -207,6 +210,11 @@ fn position(place: &Place<'_>, version: ListVersion, cursor: Option<&Cursor>) ->
             })
         })
         .transpose()
+}
+
+/// Always said: Alibaba OSS answers 100 keys a page to those who do not.
+fn page_keys(request: &ListRequest) -> i32 {
+    request.page_size.and_then(|size| i32::try_from(size).ok()).unwrap_or(PAGE_KEYS_MAX)
 }
 
 fn is_url(encoding: Option<&EncodingType>) -> bool {

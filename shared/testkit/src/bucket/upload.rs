@@ -10,7 +10,7 @@ use ferry_transfer::store::WriteCondition;
 use ferry_transfer::{Attributes, ETag};
 use time::OffsetDateTime;
 
-use super::{Bucket, Payload, Refusal, StoredObject, condition, object};
+use super::{Bucket, Payload, Refusal, StoredObject, object};
 
 /// Most parts of one upload (AWS, "Amazon S3 multipart upload limits").
 const PARTS_MAX: u32 = 10_000;
@@ -117,7 +117,7 @@ impl Bucket {
         let upload = state.uploads.get(&id).ok_or(Refusal::NoSuchUpload)?;
         let parts = self.chosen_parts(upload, completion)?;
         let attributes = upload.attributes.clone();
-        condition::check_write(state.objects.get(key), &completion.condition)?;
+        self.check_write(&state, key, &completion.condition)?;
         let object = Arc::new(self.assemble(&mut state, parts, attributes, Some(completion))?);
         state.uploads.remove(&id);
         state.objects.insert(key.to_owned(), Arc::clone(&object));
@@ -135,7 +135,7 @@ impl Bucket {
         self.check_key(key)?;
         let attributes = object::normalised(attributes)?;
         let mut state = self.write();
-        condition::check_write(state.objects.get(key), condition)?;
+        self.check_write(&state, key, condition)?;
         let object = Arc::new(self.assemble(&mut state, parts, attributes, None)?);
         state.objects.insert(key.to_owned(), Arc::clone(&object));
         Ok(object)

@@ -27,9 +27,9 @@ pub(super) fn told(encoding: KeyEncoding) -> Option<EncodingType> {
 }
 
 /// Reads a page size; negative ones are refused, as S3 does.
-pub(super) fn page_size(asked: Option<i32>) -> S3Result<usize> {
+pub(super) fn page_size(asked: Option<i32>, unsaid: usize) -> S3Result<usize> {
     match asked {
-        None => Ok(PAGE_MAX),
+        None => Ok(unsaid),
         Some(asked) => usize::try_from(asked)
             .map_err(|_| refused(Refusal::InvalidArgument("the page size must be between 0 and 2147483647"))),
     }
@@ -45,8 +45,9 @@ impl Backend {
             (None, Some(key)) => Start::AfterKey(key.clone()),
             (None, None) => Start::Beginning,
         };
-        let limit = page_size(input.max_keys)?;
-        let page = self.bucket(&input.bucket)?.list(&ListQuery {
+        let bucket = self.bucket(&input.bucket)?;
+        let limit = page_size(input.max_keys, bucket.settings().page_keys)?;
+        let page = bucket.list(&ListQuery {
             prefix: input.prefix.clone().unwrap_or_default(),
             delimiter: input.delimiter.clone().filter(|text| !text.is_empty()),
             from,
@@ -90,8 +91,9 @@ impl Backend {
             marker if rolled_up => Start::AfterPrefix(marker.to_owned()),
             marker => Start::AfterKey(marker.to_owned()),
         };
-        let limit = page_size(input.max_keys)?;
-        let page = self.bucket(&input.bucket)?.list(&ListQuery {
+        let bucket = self.bucket(&input.bucket)?;
+        let limit = page_size(input.max_keys, bucket.settings().page_keys)?;
+        let page = bucket.list(&ListQuery {
             prefix: prefix.clone(),
             delimiter: delimiter.clone(),
             from,

@@ -24,7 +24,7 @@ use super::attributes::{self, ChecksumMode, text};
 use super::backend::Backend;
 use super::receive::receive;
 use super::refused::{refused, with_code};
-use crate::bucket::{Bucket, EtagTest, ReadCondition, Refusal, StoredObject};
+use crate::bucket::{BadRange, Bucket, EtagTest, ReadCondition, Refusal, StoredObject};
 
 /// Marks a request whose `Range` is to be ignored.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ impl Backend {
         bucket.check_readable(&object).map_err(refused)?;
         let range = match request.extensions.get::<IgnoreRange>() {
             Some(IgnoreRange) => None,
-            None => chosen_range(&object, input.range.as_ref(), input.part_number)?,
+            None => chosen_range(&bucket, &object, input.range.as_ref(), input.part_number)?,
         };
         let mut headers = answer_headers(
             &bucket,
@@ -86,7 +86,7 @@ impl Backend {
         );
         let bucket = self.bucket(&input.bucket)?;
         let object = bucket.read_if(&input.key, &condition).map_err(refused)?;
-        let range = chosen_range(&object, input.range.as_ref(), input.part_number)?;
+        let range = chosen_range(&bucket, &object, input.range.as_ref(), input.part_number)?;
         let headers = answer_headers(
             &bucket,
             &object,
@@ -270,6 +270,7 @@ pub(super) fn write_condition(headers: &HeaderMap) -> S3Result<WriteCondition> {
 }
 
 fn chosen_range(
+    bucket: &Bucket,
     object: &StoredObject,
     range: Option<&s3s::dto::Range>,
     part_number: Option<i32>,
@@ -280,13 +281,27 @@ fn chosen_range(
             Err(s3_error!(InvalidRequest, "Cannot specify both Range header and partNumber query parameter"))
         }
         (Some(range), None) => match range.check(object.size_bytes()) {
+            Ok(_) if is_lenient(bucket) && reaches_past(range, object.size_bytes()) => Ok(None),
             Ok(range) if !range.is_empty() => Ok(Some(range)),
+            _ if is_lenient(bucket) => Ok(None),
             _ => Err(refused(Refusal::InvalidRange)),
         },
         (None, Some(number)) => {
             let number = u32::try_from(number).map_err(|_| refused(Refusal::InvalidPartNumber))?;
             object.part_range(number).map(Some).map_err(refused)
         }
+    }
+}
+
+fn is_lenient(bucket: &Bucket) -> bool {
+    bucket.settings().bad_range == BadRange::WholeObject
+}
+
+/// Whether a range names bytes past the end, which S3 leaves out of its answer.
+fn reaches_past(range: &s3s::dto::Range, size_bytes: u64) -> bool {
+    match range {
+        s3s::dto::Range::Int { last, .. } => last.is_some_and(|last| last >= size_bytes),
+        s3s::dto::Range::Suffix { length } => *length > size_bytes,
     }
 }
 

@@ -9,10 +9,10 @@ use s3s::dto::{StreamingBlob, Timestamp, TimestampFormat};
 use s3s::route::S3Route;
 use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
 
-use super::Anonymous;
 use super::backend::Backend;
 use super::refused::with_code;
 use super::uploads::{checksum_headers, told_key};
+use super::{Anonymous, VirtualHosts};
 use crate::error_document::escape;
 use crate::operation::{Operation, Target};
 
@@ -21,11 +21,16 @@ use crate::operation::{Operation, Target};
 pub(super) struct RawExpires {
     backend: Backend,
     anonymous: Anonymous,
+    hosts: VirtualHosts,
 }
 
 impl RawExpires {
-    pub(super) fn new(backend: Backend, anonymous: Anonymous) -> Self {
-        Self { backend, anonymous }
+    pub(super) fn new(backend: Backend, anonymous: Anonymous, hosts: VirtualHosts) -> Self {
+        Self { backend, anonymous, hosts }
+    }
+
+    fn target(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Target {
+        Target::at_host(self.hosts.bucket_of(headers), method, uri, headers)
     }
 }
 
@@ -37,7 +42,7 @@ impl S3Route for RawExpires {
         };
         let dated =
             expires.to_str().is_ok_and(|text| Timestamp::parse(TimestampFormat::HttpDate, text).is_ok());
-        let operation = Target::of(method, uri, headers).operation;
+        let operation = self.target(method, uri, headers).operation;
         !dated && matches!(operation, Operation::PutObject | Operation::CreateMultipartUpload)
     }
 
@@ -51,7 +56,7 @@ impl S3Route for RawExpires {
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let headers = &request.headers;
-        let target = Target::of(&request.method, &request.uri, headers);
+        let target = self.target(&request.method, &request.uri, headers);
         if target.key.len() > 1024 {
             return Err(with_code("KeyTooLongError", "Your key is too long"));
         }

@@ -109,7 +109,7 @@ impl Backend {
     pub(super) fn list_parts(&self, input: ListPartsInput) -> S3Result<ListPartsOutput> {
         let parts = self.bucket(&input.bucket)?.parts(&input.key, &input.upload_id).map_err(refused)?;
         let after = input.part_number_marker.unwrap_or(0);
-        let limit = page_size(input.max_parts)?.min(PAGE_MAX);
+        let limit = page_size(input.max_parts, PAGE_MAX)?.min(PAGE_MAX);
         let mut left = parts
             .into_iter()
             .filter_map(|(number, part)| Some((i32::try_from(number).ok()?, part)))
@@ -148,7 +148,7 @@ impl Backend {
         }
         let encoding = encoding(input.encoding_type.as_ref())?;
         let prefix = input.prefix.unwrap_or_default();
-        let limit = page_size(input.max_uploads)?.min(PAGE_MAX);
+        let limit = page_size(input.max_uploads, PAGE_MAX)?.min(PAGE_MAX);
         let mut left = self
             .bucket(&input.bucket)?
             .open_uploads()

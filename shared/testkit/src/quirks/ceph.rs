@@ -1,0 +1,46 @@
+//! Ceph RGW 16.2.
+//!
+//! Source: a run of it. It refuses trailers, does not know the right ETag of a conditional PUT, and completes an upload without
+//! saying the object's ETag.
+
+use http::StatusCode;
+
+use super::asked::Asked;
+use super::{Manners, Rejection};
+use crate::bucket::BucketSettings;
+use crate::operation::Operation;
+
+#[derive(Debug)]
+pub(super) struct Ceph;
+
+impl Manners for Ceph {
+    fn settings(&self) -> BucketSettings {
+        BucketSettings::default()
+    }
+
+    fn reject(&self, asked: &Asked) -> Option<Rejection> {
+        if asked.has_trailer() {
+            return Some(Rejection::new(
+                400,
+                "XAmzContentSHA256Mismatch",
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            ));
+        }
+        let conditional = asked.has_write_condition() && asked.headers.contains_key("if-match");
+        (conditional && asked.target.operation == Operation::PutObject).then_some(Rejection::new(
+            412,
+            "PreconditionFailed",
+            "At least one of the preconditions you specified did not hold.",
+        ))
+    }
+
+    fn rewrite(&self, asked: &Asked, status: StatusCode, document: String) -> String {
+        if asked.target.operation != Operation::CompleteMultipartUpload || !status.is_success() {
+            return document;
+        }
+        let (Some(from), Some(to)) = (document.find("<ETag>"), document.find("</ETag>")) else {
+            return document;
+        };
+        format!("{}{}", &document[..from + "<ETag>".len()], &document[to..])
+    }
+}
