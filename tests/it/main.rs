@@ -16,6 +16,7 @@ mod plan;
 mod presign;
 mod resume;
 mod rewriting;
+mod same_store;
 mod selection;
 mod verify;
 

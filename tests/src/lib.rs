@@ -14,6 +14,6 @@ pub mod scripted;
 pub mod web;
 
 pub use function::Function;
-pub use pair::{Pair, Side, StoreSetup};
+pub use pair::{Pair, Side, StoreSetup, assert_same_object};
 pub use program::{Ended, Program};
 pub use scripted::Scripted;

@@ -284,6 +284,7 @@ fn copy_job(route: &Route, run: &RunId, source: Entry, destination: Option<SeenA
     Job {
         size: Some(source.size_bytes),
         etag: source.etag,
+        storage_class: source.storage_class,
         last_modified: source.last_modified,
         destination,
         ..job(route, run, source.key)

@@ -9,6 +9,7 @@
     reason = "doc comments of flags are their help texts, printed as they are"
 )]
 
+mod attributes;
 mod state;
 
 mod keys;
@@ -27,6 +28,7 @@ use ferry_transfer::task::{DeleteLimit, Location};
 
 pub use keys::KeyArgs;
 
+pub use self::attributes::AttributeArgs;
 pub use self::state::StateArgs;
 
 /// Moves objects between S3-compatible stores and proves that it did.
@@ -327,6 +329,9 @@ pub struct CopyArgs {
     /// What to do with attributes the destination cannot hold
     #[arg(long, value_enum, value_name = "RULE", default_value = "fail", help_heading = "Copying")]
     pub unsupported: Unsupported,
+    /// What travels with the bytes.
+    #[command(flatten)]
+    pub attributes: AttributeArgs,
 }
 
 /// What to do with attributes the destination cannot hold.

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use ferry_cloud::{S3Account, S3Bucket, connect};
+use ferry_cloud::{S3Account, S3Bucket, connect, one_store};
 use ferry_transfer::price::ProviderPrices;
 use ferry_transfer::retry::Backoff;
+use ferry_transfer::server_side::{self, ServerSideRule};
 use ferry_transfer::store::ListRequest;
 use ferry_transfer::store::metered::{Meter, MeteredStore};
 use ferry_transfer::store::retrying::RetryingStore;
@@ -47,6 +48,8 @@ pub struct Rules {
     pub storage_class: StorageClassRule,
     /// What to do with attributes that the destination cannot hold.
     pub unsupported: UnsupportedRule,
+    /// Whether the store copies by itself where both ends are one.
+    pub server_side: ServerSideRule,
 }
 
 impl Rules {
@@ -62,6 +65,7 @@ impl Rules {
                 Unsupported::Fail => UnsupportedRule::Fail,
                 Unsupported::Drop => UnsupportedRule::Drop,
             },
+            server_side: copy.attributes.server_side.into(),
         }
     }
 }
@@ -82,9 +86,12 @@ impl Ends {
             deletes: rules.deletes,
             storage_class: rules.storage_class,
             unsupported: rules.unsupported,
+            server_side: rules.server_side,
             ..Task::new(name, source, destination)
         };
-        let ends = Self::join(task, &source_side, &destination_side)?;
+        let from = source_side.account.bucket(&task.source.bucket);
+        let found = one_store::ends(&from, &destination_side.account.bucket(&task.destination.bucket)).await;
+        let ends = Self::join(task, &source_side, &destination_side, found)?;
         let task = &ends.route.task;
         for (side, store, prefix, at) in [
             ("source", &ends.route.source, &task.source.prefix, &source_side),
@@ -100,15 +107,15 @@ impl Ends {
         Ok(ends)
     }
 
-    /// Joins two sides by a task. Asks nothing of them.
-    pub fn join(task: Task, source: &Side, destination: &Side) -> Result<Self> {
+    /// Joins two sides by a task, with what was found out about them. Asks nothing of them.
+    pub fn join(task: Task, source: &Side, destination: &Side, found: server_side::Ends) -> Result<Self> {
         refuse_loops(&task, &source.account, &destination.account)?;
         let (source_meter, destination_meter) = (Arc::new(Meter::default()), Arc::new(Meter::default()));
         let source_store = wrap(source.account.bucket(&task.source.bucket), &source_meter);
         let destination_store =
             wrap(destination.account.bucket(&task.destination.bucket), &destination_meter);
         Ok(Self {
-            route: Arc::new(Route::new(task, source_store, destination_store)),
+            route: Arc::new(Route::new(task, source_store, destination_store).between(found)),
             source_meter,
             destination_meter,
             source_provider: source.provider.clone(),

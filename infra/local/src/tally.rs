@@ -164,6 +164,7 @@ fn read_check_word(check: ReadCheck) -> &'static str {
     match check {
         ReadCheck::Etag => "etag",
         ReadCheck::Crc64 => "crc64",
+        ReadCheck::ServerSide => "server-side",
         ReadCheck::Length => "length",
     }
 }

@@ -24,6 +24,8 @@ use ferry_transfer::{
 };
 use tokio::time::Instant;
 
+use crate::one_store;
+use crate::s3::S3Bucket;
 use crate::sqs::{SqsQueue, SqsQueueConfig};
 use crate::store_config::{StoreConfig, connect};
 
@@ -65,11 +67,13 @@ impl Environment {
         })
     }
 
-    /// The task's route. Asks nothing of the stores yet.
+    /// The task's route. Asks the stores nothing yet, but where both ends are one.
     pub async fn routes(&self) -> Result<Arc<dyn Routes>> {
-        let (source, destination) =
-            (self.store(&self.task.source).await?, self.store(&self.task.destination).await?);
-        Ok(Arc::new(SingleRoute(Arc::new(Route::new(self.task.clone(), source, destination)))))
+        let source = self.bucket(&self.task.source).await?;
+        let destination = self.bucket(&self.task.destination).await?;
+        let ends = one_store::ends(&source, &destination).await;
+        let route = Route::new(self.task.clone(), retrying(source), retrying(destination)).between(ends);
+        Ok(Arc::new(SingleRoute(Arc::new(route))))
     }
 
     /// The queue of jobs.
@@ -97,7 +101,7 @@ impl Environment {
         self.max_receive_count
     }
 
-    async fn store(&self, location: &Location) -> Result<SharedStore> {
+    async fn bucket(&self, location: &Location) -> Result<S3Bucket> {
         let config = match self.stores.get(&location.store) {
             Some(config) => config.clone(),
             None if location.store == "s3" => StoreConfig::default(),
@@ -108,10 +112,12 @@ impl Environment {
                 )));
             }
         };
-        let bucket = connect(&location.store, &config).await?.bucket(&location.bucket);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Ok(Arc::new(RetryingStore::new(Arc::new(bucket), Backoff::default(), clock)))
+        Ok(connect(&location.store, &config).await?.bucket(&location.bucket))
     }
+}
+
+fn retrying(bucket: S3Bucket) -> SharedStore {
+    Arc::new(RetryingStore::new(Arc::new(bucket), Backoff::default(), Arc::new(SystemClock)))
 }
 
 async fn queue(url: &str) -> Result<SharedQueue> {

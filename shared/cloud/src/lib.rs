@@ -6,6 +6,7 @@
 pub mod credentials;
 mod http_client;
 pub mod lambda;
+pub mod one_store;
 pub mod profile;
 pub mod s3;
 pub mod sqs;

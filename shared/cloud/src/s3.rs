@@ -37,6 +37,7 @@ use time::OffsetDateTime;
 
 pub(crate) use self::client::AccountSetup;
 use self::error::Place;
+use crate::credentials::CredentialRef;
 use crate::profile::{ListVersion, Posture, Profile};
 
 /// Longest wait for the answer to a request without a body worth mentioning.
@@ -57,6 +58,8 @@ struct Account {
     endpoint: String,
     client: aws_sdk_s3::Client,
     profile: Profile,
+    /// Where its credentials come from, to tell one store from another.
+    credentials: CredentialRef,
 }
 
 /// A bucket of an account.
@@ -82,6 +85,11 @@ impl S3Account {
     /// How the store is talked to, overrides included.
     pub fn profile(&self) -> &Profile {
         &self.0.profile
+    }
+
+    /// Whether this is the same store as another, reached with the same rights: by what their descriptions say.
+    pub fn is_same_store(&self, other: &Self) -> bool {
+        self.0.endpoint == other.0.endpoint && self.0.credentials == other.0.credentials
     }
 
     /// A bucket of this store. Asks nothing of the store; [`S3Bucket::preflight`] does.

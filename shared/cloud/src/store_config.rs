@@ -154,7 +154,14 @@ async fn setup(name: &str, config: &StoreConfig) -> Result<AccountSetup> {
     let profile = config.profile()?;
     let endpoint = config.endpoint_url()?;
     let region = region(config, &profile, endpoint.as_deref()).await?;
-    Ok(AccountSetup { name: name.to_owned(), endpoint, region, credentials: None, profile })
+    Ok(AccountSetup {
+        name: name.to_owned(),
+        endpoint,
+        region,
+        reference: config.credentials.clone(),
+        credentials: None,
+        profile,
+    })
 }
 
 fn host(endpoint: &str) -> Option<String> {

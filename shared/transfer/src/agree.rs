@@ -11,8 +11,8 @@ use std::sync::Arc;
 use scope::{Look, look, refuse_contested, rivals_at_source};
 
 use crate::compare::{CompareMode, Evidence, Verdict, compare};
-use crate::copy::{Copier, CopyError, CopyRequest};
-use crate::job::{Action, Job, SeenAtDestination};
+use crate::copy::{Copier, CopyError, CopyRequest, KnownClass};
+use crate::job::{Action, Job, Origin, SeenAtDestination};
 use crate::receipt::{Copied, Outcome, SkipReason};
 use crate::route::Route;
 use crate::store::{DeleteRequest, HeadRequest, WriteCondition};
@@ -46,6 +46,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
     let mut generation = job.etag.clone();
     let mut version_id = job.version_id.clone();
     let mut size_hint_bytes = job.size;
+    let mut class = known_class(job);
     let mut seen = match &job.destination {
         None => Seen::Unknown,
         Some(SeenAtDestination::Absent) => Seen::Absent,
@@ -71,6 +72,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
             }
             seen = destination.map_or(Seen::Absent, |head| Seen::Generation(head.etag));
             size_hint_bytes = Some(source.size_bytes);
+            class = KnownClass::Known(source.attributes.storage_class);
             generation = source.etag;
             version_id = source.version_id;
         }
@@ -82,6 +84,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
             generation: generation.clone(),
             version_id: version_id.clone(),
             size_hint_bytes,
+            class: class.clone(),
             condition,
         };
         match copier.copy(route, request).await {
@@ -91,6 +94,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                     // A change that came while the copy was being written, and that its newer date would hide for ever.
                     seen = Seen::Generation(copied.destination_etag);
                     size_hint_bytes = Some(source.size_bytes);
+                    class = KnownClass::Known(source.attributes.storage_class);
                     generation = source.etag;
                     version_id = source.version_id;
                 }
@@ -109,6 +113,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                     Look::Skip(reason) => return Ok(Outcome::Skipped { reason }),
                 };
                 size_hint_bytes = Some(source.size_bytes);
+                class = KnownClass::Known(source.attributes.storage_class);
                 generation = source.etag;
                 version_id = source.version_id;
             }
@@ -135,6 +140,15 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
         format!("the object changed {ROUNDS_MAX} times while it was being copied"),
     )
     .on_key(job.key.as_str()))
+}
+
+/// A listing tells the class, and leaves the standard one out.
+fn known_class(job: &Job) -> KnownClass {
+    match (&job.storage_class, job.origin) {
+        (Some(class), _) => KnownClass::Known(Some(class.clone())),
+        (None, Some(Origin::Scan)) => KnownClass::Known(None),
+        (None, _) => KnownClass::Unknown,
+    }
 }
 
 /// Whether a later comparison would see by ETag if the source had changed before the copy was finished. If not, it would go by

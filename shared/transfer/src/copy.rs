@@ -7,6 +7,7 @@
 
 mod multipart;
 mod whole;
+mod within;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::store::WriteCondition;
 use crate::upload::UploadRecords;
 use crate::{
     Attributes, Capabilities, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, PartPlan,
-    PartPlanError, Support,
+    PartPlanError, StorageClass, Support,
 };
 
 const MIB: u64 = 1 << 20;
@@ -102,8 +103,20 @@ pub struct CopyRequest {
     pub version_id: Option<String>,
     /// Size in bytes, as far as known.
     pub size_hint_bytes: Option<u64>,
+    /// The source's storage class, as far as known.
+    pub class: KnownClass,
     /// What must hold of the destination.
     pub condition: WriteCondition,
+}
+
+/// What is known of an object's storage class before it is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum KnownClass {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// This; `None` is the store's standard class.
+    Known(Option<StorageClass>),
 }
 
 /// Why a copy was not made.
@@ -189,6 +202,9 @@ impl Copier {
 
     /// Copies one generation of one object.
     pub async fn copy(&self, route: &Arc<Route>, mut request: CopyRequest) -> Result<Copied, CopyError> {
+        if let Some(copied) = self.copy_within(route, &request).await? {
+            return Ok(copied);
+        }
         let limits = route.destination.capabilities();
         let known_large = |size| self.settings.parts(size, request.generation.as_ref(), limits).is_some();
         if !request.size_hint_bytes.is_some_and(known_large) {

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{ETag, Key, KeyRange};
+use crate::{ETag, Key, KeyRange, StorageClass};
 
 /// A message, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub struct Job {
     /// The source's version, on versioned buckets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
+    /// The source's storage class when the job was made; a job of a scan that names none found the standard one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<StorageClass>,
     /// When the source took that generation in.
     #[serde(skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub last_modified: Option<OffsetDateTime>,
@@ -120,6 +123,7 @@ impl Job {
             action: Action::Copy,
             etag: None,
             version_id: None,
+            storage_class: None,
             last_modified: None,
             origin: None,
             destination: None,
@@ -137,6 +141,7 @@ struct Wire {
     action: Option<String>,
     etag: Option<String>,
     version_id: Option<String>,
+    storage_class: Option<String>,
     last_modified: Option<String>,
     origin: Option<serde_json::Value>,
     destination: Option<SeenAtDestination>,
@@ -175,6 +180,7 @@ impl Message {
             action,
             etag: wire.etag.as_deref().and_then(ETag::parse),
             version_id: wire.version_id.filter(|id| !id.is_empty()),
+            storage_class: wire.storage_class.as_deref().and_then(StorageClass::parse),
             last_modified: wire.last_modified.and_then(|text| {
                 OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok()
             }),
@@ -242,6 +248,7 @@ mod tests {
                 size,
                 action: if delete { Action::Delete } else { Action::Copy },
                 etag: ETag::parse("\"abc\""),
+                storage_class: StorageClass::parse("STANDARD_IA"),
                 last_modified: OffsetDateTime::from_unix_timestamp(1_700_000_000).ok(),
                 origin: Some(Origin::Scan),
                 destination: match seen {

@@ -30,6 +30,7 @@ mod route;
 mod run;
 pub mod scan;
 pub mod select;
+pub mod server_side;
 mod size;
 pub mod source_listing;
 pub mod state;

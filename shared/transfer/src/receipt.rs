@@ -77,6 +77,8 @@ pub enum ReadCheck {
     Etag,
     /// A CRC-64 over the whole object that the source declared.
     Crc64,
+    /// Nothing: the store copied the object by itself, and the bytes never passed by.
+    ServerSide,
     /// The declared length only: the source gave no digest.
     Length,
 }

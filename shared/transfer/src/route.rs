@@ -11,6 +11,7 @@ use async_trait::async_trait;
 
 use crate::compare::KnownETags;
 use crate::select::Facts;
+use crate::server_side::{Ends, ServerSide};
 use crate::task::{StorageClassRule, Task, UnsupportedRule};
 use crate::{
     Attributes, Clock, ETagRule, EmptyKey, Error, ErrorKind, Key, Result, SharedStore, StorageClass, Support,
@@ -56,6 +57,8 @@ pub struct Route {
     pub destination_etags: ETagRule,
     /// Tells how old an object is.
     pub clock: Arc<dyn Clock>,
+    /// Whether copies are left to the store.
+    pub server_side: ServerSide,
     /// The destination was caught not honouring conditions on writes.
     unconditional: AtomicBool,
 }
@@ -68,10 +71,18 @@ impl Route {
             destination_etags: ETagRule::new(destination.capabilities().etag_is_md5),
             unconditional: AtomicBool::new(destination.capabilities().conditional_writes == Support::No),
             clock: Arc::new(SystemClock),
+            server_side: ServerSide::default(),
             task,
             source,
             destination,
         }
+    }
+
+    /// Says what was found out about the two ends, so that copies may be left to the store where they are one.
+    #[must_use]
+    pub fn between(mut self, ends: Ends) -> Self {
+        self.server_side = ServerSide::new(self.task.server_side, ends);
+        self
     }
 
     /// What names the source key on both sides: what follows the source's prefix, rewritten as the task says.
@@ -148,7 +159,8 @@ impl Route {
         Ok(attributes)
     }
 
-    fn map_storage_class(&self, class: Option<StorageClass>) -> Result<Option<StorageClass>> {
+    /// The class to write for the one that was read, by the task's rule; `None` is the standard one.
+    pub fn map_storage_class(&self, class: Option<StorageClass>) -> Result<Option<StorageClass>> {
         let wanted = match &self.task.storage_class {
             StorageClassRule::Preserve => class,
             StorageClassRule::Fixed(fixed) => StorageClass::parse(fixed),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::CompareMode;
 use crate::rewrite::Rewrite;
 use crate::select::Select;
+use crate::server_side::ServerSideRule;
 
 /// What to move where, and by which rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub struct Task {
     /// What to do with attributes that the destination cannot hold.
     #[serde(default)]
     pub unsupported: UnsupportedRule,
+    /// Whether the store copies by itself where both ends are one.
+    #[serde(default)]
+    pub server_side: ServerSideRule,
 }
 
 fn schema_version() -> u32 {
@@ -65,6 +69,7 @@ impl Task {
             deletes: Deletes::default(),
             storage_class: StorageClassRule::default(),
             unsupported: UnsupportedRule::default(),
+            server_side: ServerSideRule::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use aws_sdk_s3::config::{
 
 use super::endpoint::OwnEndpoint;
 use super::{Account, S3Account};
+use crate::credentials::CredentialRef;
 use crate::profile::{Posture, Profile};
 use crate::{credentials, http_client};
 
@@ -30,6 +31,8 @@ pub(crate) struct AccountSetup {
     pub(crate) endpoint: Option<String>,
     /// The region that signs.
     pub(crate) region: String,
+    /// Where the credentials come from.
+    pub(crate) reference: CredentialRef,
     /// `None` sends unsigned requests.
     pub(crate) credentials: Option<SharedCredentialsProvider>,
     /// Overrides included.
@@ -81,6 +84,7 @@ impl AccountSetup {
             endpoint,
             client: aws_sdk_s3::Client::from_conf(config.build()),
             profile: self.profile,
+            credentials: self.reference,
         }))
     }
 }

@@ -2,6 +2,7 @@
 //! what each test says.
 
 mod account;
+mod copies;
 mod listings;
 mod reads;
 mod server;

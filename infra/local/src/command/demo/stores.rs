@@ -9,6 +9,7 @@ use ferry_testkit::bucket::Bucket;
 use ferry_testkit::fixtures::{awkward_keys, body_of};
 use ferry_testkit::s3::{S3Server, S3ServerConfig};
 use ferry_transfer::Attributes;
+use ferry_transfer::server_side;
 use ferry_transfer::task::{Deletes, Location, Task};
 
 use crate::ends::{Ends, Side};
@@ -53,7 +54,12 @@ impl Stores {
         };
         let (from, to) = (location("source", SOURCE_BUCKET), location("destination", DESTINATION_BUCKET));
         let task = Task { deletes, ..Task::new("demo", from, to) };
-        Ends::join(task, &side("source", &self.source).await?, &side("destination", &self.destination).await?)
+        Ends::join(
+            task,
+            &side("source", &self.source).await?,
+            &side("destination", &self.destination).await?,
+            server_side::Ends::Apart,
+        )
     }
 
     /// Fills the source; how many objects and bytes it has then.
