@@ -6,3 +6,4 @@ mod conditions;
 mod hopeless;
 mod listings;
 mod passing;
+mod proof;

@@ -121,6 +121,28 @@ impl Body {
         (body, handle)
     }
 
+    /// Shows every chunk that passes to `seen`.
+    #[must_use]
+    pub fn shown(self, mut seen: impl FnMut(&[u8]) + Send + 'static) -> Self {
+        match self {
+            Self::Bytes(bytes) => {
+                seen(&bytes);
+                Self::Bytes(bytes)
+            }
+            Self::Stream(stream) => {
+                let length_bytes = stream.length_bytes;
+                Self::stream(
+                    length_bytes,
+                    stream.inspect(move |chunk| {
+                        if let Ok(chunk) = chunk {
+                            seen(chunk);
+                        }
+                    }),
+                )
+            }
+        }
+    }
+
     /// Calls `seen` with the length of every chunk that passes, for meters and progress.
     #[must_use]
     pub fn observed(self, seen: impl Fn(u64) + Send + Sync + 'static) -> Self {

@@ -73,9 +73,7 @@ impl CopySettings {
         // Made of parts of a usual size: making it of the same parts again keeps its ETag.
         let smallest_usual_part_bytes = 5 * MIB;
         let own_parts = etag
-            .filter(|etag| {
-                size_bytes > smallest_usual_part_bytes && etag.parts().is_some_and(|parts| parts > 1)
-            })
+            .filter(|etag| size_bytes > smallest_usual_part_bytes && is_in_parts(etag))
             .and_then(|etag| PartPlan::guess(size_bytes, etag, limits));
         match own_parts {
             Some(plan) => Some(Ok(plan)),
@@ -174,6 +172,13 @@ pub struct Copier {
     uploads: Option<UploadRecords>,
 }
 
+/// How a copy in parts ended.
+enum InParts {
+    Copied(Copied),
+    /// Its parts have no boundaries that can be kept, and it is small enough for one piece.
+    Small,
+}
+
 /// How one attempt in one piece ended.
 enum Whole {
     Copied(Copied),
@@ -206,7 +211,13 @@ impl Copier {
             return Ok(copied);
         }
         let limits = route.destination.capabilities();
-        let known_large = |size| self.settings.parts(size, request.generation.as_ref(), limits).is_some();
+        let generation = request.generation.as_ref();
+        let known_large = |size| self.settings.parts(size, generation, limits).is_some();
+        // Written in parts, only their boundaries give the ETag back and prove the reading of it.
+        let in_parts = generation.is_some_and(is_in_parts);
+        if in_parts && let InParts::Copied(copied) = self.copy_in_parts(route, &request).await? {
+            return Ok(copied);
+        }
         if !request.size_hint_bytes.is_some_and(known_large) {
             let mut retries = Retries::new(&self.settings.backoff, self.clock.as_ref());
             loop {
@@ -218,7 +229,10 @@ impl Copier {
                 }
             }
         }
-        self.copy_in_parts(route, request).await
+        match self.copy_in_parts(route, &request).await? {
+            InParts::Copied(copied) => Ok(copied),
+            InParts::Small => Err(CopyError::SourceChanged),
+        }
     }
 
     async fn stream_permit(&self) -> Result<SemaphorePermit<'_>, CopyError> {
@@ -260,12 +274,18 @@ fn same_generation(asked: Option<&ETag>, head: &ObjectHead) -> Result<(), CopyEr
 /// Which digests to compute so that both ends can be checked.
 fn digests_for(route: &Route, head: &ObjectHead) -> DigestSet {
     let source_tag_is_md5 =
-        head.etag.as_ref().is_some_and(|etag| etag.as_md5().is_some()) && route.source_etags.wants_md5();
+        head.etag.as_ref().is_some_and(|etag| etag.as_md5().is_some() || etag.parts() == Some(1))
+            && route.source_etags.wants_md5();
     let destination_says_crc = route.destination.capabilities().crc64_nvme == Support::Yes;
     DigestSet {
         md5: source_tag_is_md5 || (!destination_says_crc && route.destination_etags.wants_md5()),
         crc64_xz: head.checksums.crc64_xz.is_some(),
     }
+}
+
+/// Whether a tag says that its object was written in several parts.
+fn is_in_parts(etag: &ETag) -> bool {
+    etag.parts().is_some_and(|parts| parts > 1)
 }
 
 /// Checks the digests of a whole object against everything the source declared about it.

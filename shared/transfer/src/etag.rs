@@ -61,6 +61,12 @@ impl ETag {
         parts.parse().ok().filter(|parts| (1..=10_000).contains(parts))
     }
 
+    /// The digest in front of the number of parts, for a tag of the form `HEX-N`.
+    pub fn parts_digest(&self) -> Option<[u8; 16]> {
+        self.parts()?;
+        unhex(self.0.split_once('-')?.0)
+    }
+
     /// Whether two objects with these tags have the same bytes, by the tags alone and whatever the stores' rules: equal digests in
     /// a usual form, or the MD5 of an object and the tag of an upload of which that object is the only part. `false` proves
     /// nothing.

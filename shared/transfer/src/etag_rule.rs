@@ -54,9 +54,28 @@ impl ETagRule {
         self.state().is_md5 = Support::No;
     }
 
-    /// Checks the tag of an object put in one piece against the MD5 of its bytes, and learns from it.
+    /// Checks the tag of an object put in one piece, or in parts of which it is the only one, against the MD5 of its bytes, and
+    /// learns from it.
     pub fn check(&self, etag: &ETag, encryption: Encryption, md5: [u8; 16]) -> ETagCheck {
-        let (Some(expected), Encryption::StoreManaged) = (etag.as_md5(), encryption) else {
+        match etag.parts() {
+            Some(1) => self.check_parts(etag, encryption, &[md5]),
+            _ => self.compare(etag.as_md5(), encryption, md5),
+        }
+    }
+
+    /// Checks the tag of an object put in parts against the MD5s of those parts, and learns from it.
+    pub fn check_parts(&self, etag: &ETag, encryption: Encryption, md5s: &[[u8; 16]]) -> ETagCheck {
+        if etag.parts().map(u64::from) != Some(md5s.len() as u64) {
+            return ETagCheck::SaysNothing;
+        }
+        match ETag::from_part_md5s(md5s).parts_digest() {
+            Some(computed) => self.compare(etag.parts_digest(), encryption, computed),
+            None => ETagCheck::SaysNothing,
+        }
+    }
+
+    fn compare(&self, expected: Option<[u8; 16]>, encryption: Encryption, md5: [u8; 16]) -> ETagCheck {
+        let (Some(expected), Encryption::StoreManaged) = (expected, encryption) else {
             return ETagCheck::SaysNothing;
         };
         let mut state = self.state();
@@ -111,7 +130,19 @@ mod tests {
     fn kms_and_multipart_tags_say_nothing() {
         let rule = ETagRule::new(Support::Yes);
         assert_eq!(rule.check(&ETag::from_md5(OTHER), Encryption::Kms, BYTES), ETagCheck::SaysNothing);
-        let multipart = ETag::from_part_md5s(&[BYTES]);
+        let multipart = ETag::from_part_md5s(&[BYTES, OTHER]);
         assert_eq!(rule.check(&multipart, Encryption::StoreManaged, BYTES), ETagCheck::SaysNothing);
+    }
+
+    #[test]
+    fn a_tag_of_parts_is_checked_against_its_parts() {
+        let rule = ETagRule::new(Support::Unknown);
+        let tag = ETag::from_part_md5s(&[BYTES, OTHER]);
+        let check = |md5s: &[[u8; 16]]| rule.check_parts(&tag, Encryption::StoreManaged, md5s);
+        assert_eq!(check(&[BYTES]), ETagCheck::SaysNothing, "of another number");
+        assert_eq!(check(&[BYTES, OTHER]), ETagCheck::Match);
+        assert_eq!(check(&[OTHER, BYTES]), ETagCheck::Mismatch);
+        let only = ETag::from_part_md5s(&[BYTES]);
+        assert_eq!(rule.check(&only, Encryption::StoreManaged, BYTES), ETagCheck::Match);
     }
 }

@@ -55,16 +55,27 @@ impl PartPlan {
         // What the common writers use, most common first: the AWS CLI and SDKs (8 MiB), boto's and rclone's 5 MiB, the Java
         // and Go transfer managers, MinIO's 16 and 64 MiB, Ferry's own 32 MiB, and round numbers people configure.
         const USUAL_MIB: [u64; 16] = [8, 5, 16, 32, 64, 10, 15, 20, 25, 50, 100, 128, 250, 256, 512, 1024];
-        let parts = u64::from(source.parts()?);
+        let parts = source.parts()?;
         USUAL_MIB
             .into_iter()
             .map(|mib| mib * MIB)
-            .find(|part_bytes| size_bytes.div_ceil(*part_bytes) == parts)
-            .filter(|part_bytes| {
-                (limits.part_bytes_min..=limits.part_bytes_max).contains(part_bytes)
-                    && parts <= u64::from(limits.parts_max)
-            })
-            .map(|part_bytes| Self { size_bytes, part_bytes })
+            .find(|part_bytes| size_bytes.div_ceil(*part_bytes) == u64::from(parts))
+            .and_then(|part_bytes| Self::of_source(size_bytes, part_bytes, parts, limits))
+    }
+
+    /// The boundaries the source object was written with, from the size of its first part and their number; `None` where its parts
+    /// are not all of one size but the last, or the destination takes no such parts.
+    pub fn of_source(
+        size_bytes: u64,
+        first_part_bytes: u64,
+        parts: u32,
+        limits: &Capabilities,
+    ) -> Option<Self> {
+        let fits = first_part_bytes > 0
+            && size_bytes.div_ceil(first_part_bytes) == u64::from(parts)
+            && (limits.part_bytes_min..=limits.part_bytes_max).contains(&first_part_bytes)
+            && parts <= limits.parts_max;
+        fits.then_some(Self { size_bytes, part_bytes: first_part_bytes })
     }
 
     /// Size of every part but the last, in bytes.

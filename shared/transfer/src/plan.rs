@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::copy::CopySettings;
 use crate::scan::Finding;
 use crate::store::metered::RequestKind;
-use crate::{Capabilities, Entry, PartPlan};
+use crate::{Capabilities, ETag, Entry, PartPlan};
 
 /// What a run would do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -105,6 +105,10 @@ impl Plan {
         let parts = u64::from(PartPlan::len(parts));
         // Before the first part and before the completion; after it as well, where later scans could not tell by ETag.
         self.ask_source(RequestKind::Head, if keeps_etag { 2 } else { 3 });
+        if source.etag.as_ref().and_then(ETag::parts).is_some_and(|parts| parts > 1) {
+            // Where its first part ends.
+            self.ask_source(RequestKind::Head, 1);
+        }
         self.ask_source(RequestKind::Get, parts);
         self.ask_destination(RequestKind::CreateUpload, 1);
         self.ask_destination(RequestKind::UploadPart, parts);

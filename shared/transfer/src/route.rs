@@ -53,6 +53,8 @@ pub struct Route {
     pub destination: SharedStore,
     /// What is known of the source's ETags.
     pub source_etags: ETagRule,
+    /// What is known of the source's ETags of objects in parts, and of our guesses at their boundaries.
+    pub source_part_etags: ETagRule,
     /// What is known of the destination's ETags.
     pub destination_etags: ETagRule,
     /// Tells how old an object is.
@@ -68,6 +70,7 @@ impl Route {
     pub fn new(task: Task, source: SharedStore, destination: SharedStore) -> Self {
         Self {
             source_etags: ETagRule::new(source.capabilities().etag_is_md5),
+            source_part_etags: ETagRule::new(source.capabilities().multipart_etag_is_md5_of_md5s),
             destination_etags: ETagRule::new(destination.capabilities().etag_is_md5),
             unconditional: AtomicBool::new(destination.capabilities().conditional_writes == Support::No),
             clock: Arc::new(SystemClock),

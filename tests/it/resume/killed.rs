@@ -19,7 +19,7 @@ fn plain() -> StoreSetup {
 /// A store that declares, lists and checks CRC64NVME, as Amazon S3 does.
 fn amazon() -> StoreSetup {
     StoreSetup {
-        yaml: &["provider: aws", "addressing: path", "overrides: {capabilities: {part_bytes_min: 1024}}"],
+        yaml: &["provider: aws", "addressing: path", "profile: {capabilities: {part_bytes_min: 1024}}"],
         ..StoreSetup::with_small_parts()
     }
 }
@@ -40,9 +40,12 @@ async fn go_on(pair: &Pair, before: &Parts) -> usize {
 
 #[tokio::test]
 async fn what_was_acknowledged_is_not_sent_again() {
-    for (source, destination) in
-        [(plain(), plain()), (amazon(), amazon()), (plain(), amazon()), (amazon(), plain())]
-    {
+    for (source, declares_crc, destination) in [
+        (plain(), false, plain()),
+        (amazon(), true, amazon()),
+        (plain(), false, amazon()),
+        (amazon(), true, plain()),
+    ] {
         let pair = Pair::with(source, destination).await;
         pair.from().put_object_with("large", bytes(SIZE, 7), every_attribute());
         for nth in [1, 6, 19, 33] {
@@ -52,11 +55,9 @@ async fn what_was_acknowledged_is_not_sent_again() {
             assert!(before.len() + 4 >= usize::try_from(nth).expect("small"), "{nth}: {before:?}");
             assert_eq!(go_on(&pair, &before).await, 0, "parts were sent twice");
             let read = pair.source.log().count(Operation::GetObject);
-            assert!(
-                read <= 33 - before.len() as u64 + 4,
-                "{read} parts were read, {} were there",
-                before.len()
-            );
+            let unread = 33 - before.len() as u64;
+            // An MD5 over the whole is only to be had from its beginning; a CRC is combined. Four parts may have been on their way.
+            assert!(read <= if declares_crc { unread + 4 } else { 33 }, "{read} parts were read of {unread}");
             pair.to().remove("large");
         }
     }
@@ -80,7 +81,7 @@ async fn several_deaths_in_a_row_lose_nothing_either() {
 async fn a_death_before_or_behind_the_completion_is_survived() {
     for (source, destination) in [(plain(), plain()), (amazon(), amazon())] {
         let pair = Pair::with(source, destination).await;
-        pair.from().put_object_with("large", bytes(SIZE, 3), every_attribute());
+        pair.from().put_object_in_parts("large", parts(&bytes(SIZE, 3), 64 * KIB), every_attribute());
         kill_at(&pair, Side::Destination, Operation::CompleteMultipartUpload, 1, &CUT).await;
         let before = acknowledged(&pair.to());
         assert_eq!(before.len(), 33);

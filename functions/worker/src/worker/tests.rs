@@ -12,11 +12,11 @@ use ferry_testkit::operation::Operation;
 use ferry_testkit::{FaultyStore, MemoryQueue, MemoryQueueConfig, MemoryStore, StoreFault};
 use ferry_transfer::copy::CopySettings;
 use ferry_transfer::queue::Queue;
-use ferry_transfer::receipt::SkipReason;
+use ferry_transfer::receipt::{Copied, ReadCheck, SkipReason};
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{DeleteLimit, Deletes, Location, Task};
-use ferry_transfer::{KeyRange, Route, RunId, SingleRoute, SystemClock};
+use ferry_transfer::{Attributes, KeyRange, Route, RunId, SingleRoute, SystemClock};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 
@@ -294,6 +294,36 @@ async fn tags_of_a_large_object_survive_stores_that_hide_or_lose_them() {
         held.sort();
         assert_eq!(held, [tags[1].clone(), tags[0].clone()], "hides: {hides}, loses: {loses}");
         assert_eq!(stage.destination_faults.calls(Operation::CreateMultipartUpload), 1);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_contradict_the_etag_never_become_an_object() {
+    let in_parts = |stage: &Stage, key: &str, seed| {
+        let parts = bytes_of(seed, 100).chunks(32).map(|part| part.to_vec().into()).collect::<Vec<_>>();
+        stage.source.put_object_in_parts(key, parts, Attributes::default());
+    };
+    let in_one_piece = |stage: &Stage, key: &str, seed| {
+        stage.source.put_object(key, bytes_of(seed, 100));
+    };
+    let puts: [&dyn Fn(&Stage, &str, u64); 2] = [&in_parts, &in_one_piece];
+    for put in puts {
+        let stage = Stage::new(Deletes::Keep);
+        stage.source_faults.hide_checksums();
+        // A tag that was seen to be a digest of the bytes is believed from then on.
+        put(&stage, "good", 1);
+        stage.deliver(r#"{"key":"good"}"#, 1).await;
+        assert!(matches!(stage.last_outcome(), Outcome::Copied(Copied { read_check: ReadCheck::Etag, .. })));
+        put(&stage, "bad", 2);
+        stage.source_faults.script(|call| {
+            let spoilt =
+                call.operation == Operation::GetObject && call.key.is_some_and(|key| key.as_str() == "bad");
+            spoilt.then_some(StoreFault::CorruptBody)
+        });
+        stage.deliver(r#"{"key":"bad"}"#, 1).await;
+        let Outcome::Failed(failed) = stage.last_outcome() else { panic!("{:?}", stage.last_outcome()) };
+        assert_eq!(failed.kind, ErrorKind::Corrupt);
+        assert!(stage.destination.get("bad").is_none() && stage.destination.open_uploads().is_empty());
     }
 }
 

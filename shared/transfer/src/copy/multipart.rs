@@ -6,15 +6,17 @@
 //! again; an upload that comes to nothing is dropped, one that can still be completed is remembered where there is a place for that.
 
 mod begin;
+mod cut;
 mod finish;
 mod part;
+mod proof;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Copier, CopyError, CopyRequest, same_generation};
+use super::{Copier, CopyError, CopyRequest, InParts, same_generation};
 use crate::checksum::{DigestSet, Digests};
 use crate::receipt::{Copied, WriteCheck};
 use crate::route::Route;
@@ -23,6 +25,7 @@ use crate::upload::UploadRecord;
 use crate::{ETag, Error, ErrorKind, ObjectHead, PartPlan};
 
 use begin::PartThere;
+use proof::ReadProof;
 
 /// One upload under way.
 struct Upload<'a> {
@@ -35,6 +38,8 @@ struct Upload<'a> {
     /// The tags it was begun with.
     tags: Vec<(String, String)>,
     digests: DigestSet,
+    /// What proves the reading of the whole.
+    proof: ReadProof,
     /// Where it is remembered.
     record: Option<UploadRecord>,
 }
@@ -52,8 +57,8 @@ impl Copier {
     pub(super) async fn copy_in_parts(
         &self,
         route: &Arc<Route>,
-        request: CopyRequest,
-    ) -> Result<Copied, CopyError> {
+        request: &CopyRequest,
+    ) -> Result<InParts, CopyError> {
         let head = route
             .source
             .head(HeadRequest::of(&request.key))
@@ -67,13 +72,10 @@ impl Copier {
                 "the source gives no ETag: an object read in several ranges could not be proven to be of one generation",
             )));
         };
-        let limits = route.destination.capabilities();
-        let plan = self
-            .settings
-            .parts(head.size_bytes, Some(generation), limits)
-            .unwrap_or_else(|| PartPlan::new(head.size_bytes, self.settings.part_bytes, limits))
-            .map_err(|error| fail(Error::new(ErrorKind::InvalidInput, error.to_string())))?;
-        let (upload, there) = self.begin(route, &request, &head, generation, plan).await?;
+        let Some(cut) = self.cut(route, &request.key, &head, generation).await? else {
+            return Ok(InParts::Small);
+        };
+        let (upload, there) = self.begin(route, request, &head, generation, cut).await?;
         let (copied, leftover) = match self.send_parts(&upload, there).await {
             Ok(parts) => {
                 let copied = self.finish(&upload, parts).await;
@@ -86,7 +88,7 @@ impl Copier {
             }
         };
         self.leave(&upload, leftover).await;
-        copied
+        copied.map(InParts::Copied)
     }
 
     /// Every part, those that are there already looked at and the others sent.
@@ -95,9 +97,13 @@ impl Copier {
         upload: &Upload<'_>,
         mut there: BTreeMap<u32, PartThere>,
     ) -> Result<Vec<Part>, CopyError> {
+        let at_once = match &upload.proof {
+            ReadProof::WholeMd5(_) => 1,
+            _ => self.settings.parts_in_flight.max(1),
+        };
         let mut parts: Vec<Part> = stream::iter(upload.plan.parts())
             .map(|(number, range)| self.settle_part(upload, number, range, there.remove(&number)))
-            .buffer_unordered(self.settings.parts_in_flight.max(1))
+            .buffer_unordered(at_once)
             .try_collect()
             .await?;
         parts.sort_unstable_by_key(|part| part.uploaded.part_number);

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::cut::Cut;
+use super::proof::ReadProof;
 use super::{Leftover, Upload};
 use crate::checksum::DigestSet;
 use crate::copy::{Copier, CopyError, CopyRequest};
@@ -15,7 +17,7 @@ use crate::store::{
     CreateUploadRequest, HeadRequest, ListPartsRequest, ListedPart, UploadId, WriteCondition,
 };
 use crate::upload::{AttributesName, NotedDigests, UploadOrigin, UploadRecord, UploadRecords, UploadSlot};
-use crate::{Attributes, ETag, Error, ErrorKind, ObjectHead, PartPlan, Result, Support};
+use crate::{Attributes, ETag, Error, ErrorKind, Key, ObjectHead, Result, Support};
 
 /// How often the beginning gives way to somebody who begins the same upload at the same moment.
 const TURNS_MAX: u32 = 3;
@@ -48,7 +50,7 @@ impl Copier {
         request: &'a CopyRequest,
         head: &'a ObjectHead,
         generation: &'a ETag,
-        plan: PartPlan,
+        cut: Cut,
     ) -> Result<(Upload<'a>, BTreeMap<u32, PartThere>), CopyError> {
         let attributes = self.attributes(route, &request.key, head).await?;
         let tags = attributes.tags.clone();
@@ -60,7 +62,7 @@ impl Copier {
                     etag: generation.clone(),
                     version_id: head.version_id.clone(),
                     size_bytes: head.size_bytes,
-                    part_bytes: plan.part_bytes(),
+                    part_bytes: cut.plan.part_bytes(),
                     attributes: AttributesName::of(&attributes),
                 };
                 self.begin_or_continue(records, route, request, attributes, origin).await?
@@ -68,12 +70,14 @@ impl Copier {
             None => Begun::anew(create(route, request, attributes).await?, None),
         };
         let destination_says_crc = route.destination.capabilities().crc64_nvme == Support::Yes;
+        let proof = ReadProof::choose(route, head, cut.boundaries);
         let digests = DigestSet {
-            md5: !destination_says_crc && route.destination_etags.wants_md5(),
+            md5: matches!(proof, ReadProof::PartMd5s(_))
+                || (!destination_says_crc && route.destination_etags.wants_md5()),
             crc64_xz: head.checksums.crc64_xz.is_some(),
         };
-        let Begun { id, there, record } = begun;
-        Ok((Upload { route, request, head, generation, plan, id, tags, digests, record }, there))
+        let (Begun { id, there, record }, plan) = (begun, cut.plan);
+        Ok((Upload { route, request, head, generation, plan, id, tags, digests, proof, record }, there))
     }
 
     async fn begin_or_continue(
@@ -170,7 +174,7 @@ impl Copier {
     }
 
     /// Drops what is remembered to be open for a key that turned out to need no copy.
-    pub(crate) async fn drop_leftover(&self, route: &Route, destination_key: &crate::Key) {
+    pub(crate) async fn drop_leftover(&self, route: &Route, destination_key: &Key) {
         let Some(records) = &self.uploads else { return };
         let dropped = async {
             if let Some(record) = records.find(route.destination.name(), destination_key).await?.record
@@ -246,7 +250,7 @@ async fn not_there_yet(route: &Route, request: &CopyRequest) -> Result<(), CopyE
 }
 
 /// Whether it is gone.
-async fn drop_upload(route: &Route, key: &crate::Key, id: &UploadId) -> bool {
+async fn drop_upload(route: &Route, key: &Key, id: &UploadId) -> bool {
     match route.destination.abort_upload(key, id).await {
         Ok(()) => true,
         Err(left) => {

@@ -1,19 +1,22 @@
 //! The end of an upload: its parts become the object.
 //!
-//! Owns: the checks of the whole object, on both sides, and that completing twice ends well. Invariant: nothing appears at the destination
+//! Owns: the checks of what was written, and that completing twice ends well. Invariant: nothing appears at the destination
 //! unless the source still is of the generation that was read.
 
 use super::{Part, Upload};
-use crate::checksum::{Digests, combine_crc64_nvme, combine_crc64_xz};
-use crate::copy::{Copier, CopyError, check_read, same_generation};
+use crate::copy::{Copier, CopyError, same_generation};
 use crate::receipt::{Copied, ReadCheck, WriteCheck};
 use crate::store::{CompleteUploadRequest, HeadRequest, PutResponse};
 use crate::{ETag, Error, ErrorKind, ObjectHead, Support};
 
 impl Copier {
     /// Completes the upload out of all its parts, ascending.
-    pub(super) async fn finish(&self, upload: &Upload<'_>, parts: Vec<Part>) -> Result<Copied, CopyError> {
-        let (crc64_nvme, read_check) = upload.check_read(&parts)?;
+    pub(super) async fn finish(
+        &self,
+        upload: &Upload<'_>,
+        mut parts: Vec<Part>,
+    ) -> Result<Copied, CopyError> {
+        let (crc64_nvme, read_check) = self.prove_read(upload, &mut parts).await?;
         upload.check_still_current().await?;
         let tags = self.tags(upload, &parts).await?;
         let complete = CompleteUploadRequest {
@@ -84,27 +87,6 @@ impl Upload<'_> {
             .await
             .map_err(|error| CopyError::at_source(error, key))?;
         same_generation(Some(self.generation), &head)
-    }
-
-    /// The whole object's CRC64NVME, combined from the parts, and what the source declared checked against it.
-    fn check_read(&self, parts: &[Part]) -> Result<(u64, ReadCheck), CopyError> {
-        let mut whole = Digests {
-            crc64_nvme: 0,
-            crc64_xz: self.digests.crc64_xz.then_some(0),
-            md5: None,
-            length_bytes: 0,
-        };
-        for Part { digests, .. } in parts {
-            whole.crc64_nvme = combine_crc64_nvme(whole.crc64_nvme, digests.crc64_nvme, digests.length_bytes);
-            whole.crc64_xz = whole
-                .crc64_xz
-                .zip(digests.crc64_xz)
-                .map(|(before, part)| combine_crc64_xz(before, part, digests.length_bytes));
-            whole.length_bytes += digests.length_bytes;
-        }
-        let check = check_read(self.route, self.head, &whole)
-            .map_err(|error| CopyError::Failed(error.on_key(self.request.key.as_str())))?;
-        Ok((whole.crc64_nvme, check))
     }
 
     /// Several stores accept the tags of an upload at its beginning and lose them (Ceph 16 does). Those are written once more,

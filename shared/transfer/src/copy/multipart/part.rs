@@ -6,13 +6,14 @@
 use futures::StreamExt;
 
 use super::begin::{PartThere, state_failed};
+use super::proof::ReadProof;
 use super::{Part, Upload};
 use crate::checksum::Digests;
 use crate::copy::{Copier, CopyError, same_generation};
 use crate::receipt::WriteCheck;
 use crate::retry::Retries;
 use crate::store::{BodyChecksum, GetRequest, GetResponse, ListedPart, UploadPartRequest, UploadedPart};
-use crate::{Body, ByteRange, ETag, ETagCheck, Encryption, Error, ErrorKind, Support};
+use crate::{Body, ByteRange, ETag, ETagCheck, Encryption, Error, ErrorKind, ObjectHead, Support};
 
 impl Copier {
     /// Makes sure of one part.
@@ -29,17 +30,27 @@ impl Copier {
             }
             let read = || upload.confirm_part(&there.listed, range);
             if let Some(part) = self.repeat(read).await? {
-                self.note(upload, &part).await;
+                self.settled(upload, &part).await;
                 return Ok(part);
             }
         }
+        self.send_part(upload, number, range).await
+    }
+
+    /// Reads one part and writes it.
+    pub(super) async fn send_part(
+        &self,
+        upload: &Upload<'_>,
+        number: u32,
+        range: ByteRange,
+    ) -> Result<Part, CopyError> {
         let part = self.repeat(|| upload.try_part(number, range)).await?;
-        self.note(upload, &part).await;
+        self.settled(upload, &part).await;
         Ok(part)
     }
 
     /// A read piped into a write, until it is done or cannot be.
-    async fn repeat<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, CopyError>
+    pub(super) async fn repeat<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, CopyError>
     where
         F: Future<Output = Result<T, CopyError>>,
     {
@@ -57,7 +68,8 @@ impl Copier {
     }
 
     /// Remembers what a listing of the upload's parts will not say.
-    async fn note(&self, upload: &Upload<'_>, part: &Part) {
+    async fn settled(&self, upload: &Upload<'_>, part: &Part) {
+        upload.proof.settle();
         let Some((records, record)) = self.uploads.as_ref().zip(upload.record.as_ref()) else { return };
         if !upload.listing_says_enough()
             && let Err(error) = records.note_part(record, part.uploaded.part_number, &part.digests).await
@@ -76,6 +88,10 @@ impl Upload<'_> {
 
     /// A part that is there, where enough is known of it without another look at the source.
     fn known_part(&self, there: &PartThere) -> Option<Part> {
+        if matches!(self.proof, ReadProof::WholeMd5(_)) {
+            // Its place in the MD5 of the whole has to be read.
+            return None;
+        }
         let PartThere { listed, noted } = there;
         let digests = match (noted, listed.crc64_nvme) {
             (Some(noted), crc) if crc.is_none_or(|crc| crc == noted.crc64_nvme) => Digests {
@@ -96,16 +112,22 @@ impl Upload<'_> {
 
     /// Reads the source again, and only reads: the part that is there, if it holds the same bytes.
     async fn confirm_part(&self, listed: &ListedPart, range: ByteRange) -> Result<Option<Part>, CopyError> {
-        let key = &self.request.key;
+        let (head, digests) = self.look(range).await?;
+        Ok(self.compared(listed, digests, Some(head.tag_count)))
+    }
+
+    /// Reads one range and keeps nothing but its digests.
+    pub(super) async fn look(&self, range: ByteRange) -> Result<(ObjectHead, Digests), CopyError> {
+        let at_source = |error| CopyError::at_source(error, &self.request.key);
         let GetResponse { head, body } = self.read(range).await?;
-        let at_source = |error| CopyError::at_source(error, key);
         let (body, digests) = body.checked(self.digests, |_| Ok(())).map_err(at_source)?;
         if let Body::Stream(mut stream) = body {
             while let Some(chunk) = stream.next().await {
                 chunk.map_err(at_source)?;
             }
         }
-        Ok(digests.get().and_then(|digests| self.compared(listed, digests, Some(head.tag_count))))
+        let unread = || at_source(Error::new(ErrorKind::Transient, "the body was not read to its end"));
+        Ok((head, digests.get().ok_or_else(unread)?))
     }
 
     /// The listed part, if nothing that the store says of it speaks against these digests.
@@ -146,7 +168,7 @@ impl Upload<'_> {
         if response.head.size_bytes != self.head.size_bytes {
             return Err(CopyError::SourceChanged);
         }
-        Ok(response)
+        Ok(GetResponse { body: self.proof.watch(response.body), ..response })
     }
 
     async fn try_part(&self, number: u32, range: ByteRange) -> Result<Part, CopyError> {
