@@ -297,6 +297,9 @@ async fn tags_of_a_large_object_survive_stores_that_hide_or_lose_them() {
     }
 }
 
+/// Puts an object of a seed under a key.
+type Put<'a> = &'a dyn Fn(&Stage, &str, u64);
+
 #[tokio::test]
 async fn bytes_that_contradict_the_etag_never_become_an_object() {
     let in_parts = |stage: &Stage, key: &str, seed| {
@@ -306,8 +309,7 @@ async fn bytes_that_contradict_the_etag_never_become_an_object() {
     let in_one_piece = |stage: &Stage, key: &str, seed| {
         stage.source.put_object(key, bytes_of(seed, 100));
     };
-    let puts: [&dyn Fn(&Stage, &str, u64); 2] = [&in_parts, &in_one_piece];
-    for put in puts {
+    for put in [&in_parts as Put<'_>, &in_one_piece] {
         let stage = Stage::new(Deletes::Keep);
         stage.source_faults.hide_checksums();
         // A tag that was seen to be a digest of the bytes is believed from then on.
