@@ -8,6 +8,7 @@ mod conformance;
 mod demo;
 mod faults;
 mod functions;
+mod key_sources;
 mod listing;
 mod makes;
 mod objects;

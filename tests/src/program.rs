@@ -63,6 +63,13 @@ impl Program {
         self
     }
 
+    /// Gives it a file to read on its standard input.
+    #[must_use]
+    pub fn stdin(mut self, file: File) -> Self {
+        self.command.stdin(file);
+        self
+    }
+
     /// Takes a variable away.
     #[must_use]
     pub fn without_env(mut self, name: &str) -> Self {

@@ -5,15 +5,19 @@
 //! grow with the number of keys or deletes (the second look at the extra keys is a second listing, not a list); an
 //! error of a listing or of the queue is an error of the scan.
 
+mod told;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ferry_transfer::compare::Evidence;
 use ferry_transfer::job::{Action, Job, Message, Origin, SeenAtDestination};
+use ferry_transfer::key_source::Documents;
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::scan::{Finding, Scan};
+use ferry_transfer::sightings::sightings;
 use ferry_transfer::task::{DeleteLimit, Deletes};
 use ferry_transfer::{
     Clock, Entry, Error, ErrorKind, Key, KeyRange, Result, Route, Routes, RunId, SharedQueue,
@@ -31,6 +35,8 @@ pub struct Finder {
     pub jobs: SharedQueue,
     /// Where what is left of a range goes when time is up.
     pub scans: SharedQueue,
+    /// Where lists of keys are read from.
+    pub documents: Arc<dyn Documents>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
     /// How a failed send is repeated.
@@ -134,6 +140,9 @@ impl Finder {
         deadline: Option<Instant>,
         progress: &ScanProgress,
     ) -> Result<ScanReport> {
+        if let Some(told) = sightings(route, &self.documents) {
+            return self.enqueue_told(route, run, told, deadline, progress).await;
+        }
         let mut report = ScanReport::default();
         let mut outbox = self.outbox();
         let mut scan = Scan::new(Arc::clone(route), range);

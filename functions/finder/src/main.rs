@@ -28,6 +28,7 @@ async fn finder() -> Result<Finder> {
         routes: environment.routes().await.context("the task's stores cannot be reached")?,
         scans: environment.scans().await?.unwrap_or_else(|| Arc::clone(&jobs)),
         jobs,
+        documents: environment.documents(),
         clock: Arc::new(SystemClock),
         backoff: Backoff::default(),
     })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use ferry_cloud::{S3Account, S3Bucket, connect, one_store};
+use ferry_transfer::key_source::{Documents, NoDocuments};
 use ferry_transfer::price::ProviderPrices;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::server_side::{self, ServerSideRule};
@@ -18,6 +19,7 @@ use ferry_transfer::{Route, SharedStore, SystemClock};
 
 use crate::args::{ConfigArgs, CopyArgs, PairArgs, StoreArgs, Unsupported};
 use crate::config::{Config, OneOff};
+use crate::documents::LocalDocuments;
 use crate::exit::UsageError;
 
 /// Two connected sides and their meters.
@@ -25,6 +27,8 @@ use crate::exit::UsageError;
 pub struct Ends {
     /// The task that the arguments make, and both its stores.
     pub route: Arc<Route>,
+    /// Where lists of keys are read from.
+    pub documents: Arc<dyn Documents>,
     /// Counts what is asked of the source.
     pub source_meter: Arc<Meter>,
     /// Counts what is asked of the destination.
@@ -78,8 +82,19 @@ impl Ends {
         let (source_store, dest_store) = (StoreArgs::from(source_store), StoreArgs::from(dest_store));
         let source_side = Side::connect(&config, &source.store, source_store).await?;
         let destination_side = Side::connect(&config, &destination.store, dest_store).await?;
+        let documents: Arc<dyn Documents> =
+            Arc::new(LocalDocuments::new(config, &source.store, source_side.account.clone()));
+        let key_source = keys.source(documents.as_ref(), &source).await?;
+        if rules.deletes != Deletes::Keep && !key_source.is_listed() {
+            return Err(UsageError(
+                "--delete needs a listing of the source: that a list or an inventory does not name a key proves nothing"
+                    .to_owned(),
+            )
+            .into());
+        }
         let name = format!("{source} to {destination}");
         let task = Task {
+            keys: key_source,
             select: keys.select(),
             rewrite: keys.rewrite()?,
             compare: compare.map(Into::into).unwrap_or_default(),
@@ -91,7 +106,7 @@ impl Ends {
         };
         let from = source_side.account.bucket(&task.source.bucket);
         let found = one_store::ends(&from, &destination_side.account.bucket(&task.destination.bucket)).await;
-        let ends = Self::join(task, &source_side, &destination_side, found)?;
+        let ends = Self { documents, ..Self::join(task, &source_side, &destination_side, found)? };
         let task = &ends.route.task;
         for (side, store, prefix, at) in [
             ("source", &ends.route.source, &task.source.prefix, &source_side),
@@ -116,6 +131,7 @@ impl Ends {
             wrap(destination.account.bucket(&task.destination.bucket), &destination_meter);
         Ok(Self {
             route: Arc::new(Route::new(task, source_store, destination_store).between(found)),
+            documents: Arc::new(NoDocuments),
             source_meter,
             destination_meter,
             source_provider: source.provider.clone(),

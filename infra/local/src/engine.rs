@@ -124,6 +124,7 @@ impl Run {
             routes,
             jobs: Arc::clone(&jobs) as _,
             scans: Arc::clone(&jobs) as _,
+            documents: Arc::clone(&self.ends.documents),
             clock,
             backoff: Backoff::default(),
         };

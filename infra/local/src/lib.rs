@@ -6,6 +6,7 @@
 pub mod args;
 pub mod command;
 pub mod config;
+pub mod documents;
 pub mod ends;
 pub mod engine;
 pub mod exit;

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use ferry_transfer::key_source::Documents;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{Location, Task};
@@ -24,6 +26,7 @@ use ferry_transfer::{
 };
 use tokio::time::Instant;
 
+use crate::documents::{Buckets, StoreDocuments};
 use crate::one_store;
 use crate::s3::S3Bucket;
 use crate::sqs::{SqsQueue, SqsQueueConfig};
@@ -101,19 +104,39 @@ impl Environment {
         self.max_receive_count
     }
 
-    async fn bucket(&self, location: &Location) -> Result<S3Bucket> {
-        let config = match self.stores.get(&location.store) {
-            Some(config) => config.clone(),
-            None if location.store == "s3" => StoreConfig::default(),
-            None => {
-                return Err(misconfigured(format!(
-                    "FERRY_STORES has no store {:?}, which the task names",
-                    location.store
-                )));
-            }
-        };
-        Ok(connect(&location.store, &config).await?.bucket(&location.bucket))
+    /// The documents that the task names.
+    pub fn documents(&self) -> Arc<dyn Documents> {
+        Arc::new(StoreDocuments(NamedStores(self.stores.clone())))
     }
+
+    async fn bucket(&self, location: &Location) -> Result<S3Bucket> {
+        bucket_of(&self.stores, location).await
+    }
+}
+
+/// The stores that the environment names.
+#[derive(Debug)]
+struct NamedStores(BTreeMap<String, StoreConfig>);
+
+#[async_trait]
+impl Buckets for NamedStores {
+    async fn bucket(&self, location: &Location) -> Result<SharedStore> {
+        bucket_of(&self.0, location).await.map(retrying)
+    }
+}
+
+async fn bucket_of(stores: &BTreeMap<String, StoreConfig>, location: &Location) -> Result<S3Bucket> {
+    let config = match stores.get(&location.store) {
+        Some(config) => config.clone(),
+        None if location.store == "s3" => StoreConfig::default(),
+        None => {
+            return Err(misconfigured(format!(
+                "FERRY_STORES has no store {:?}, which the task names",
+                location.store
+            )));
+        }
+    };
+    Ok(connect(&location.store, &config).await?.bucket(&location.bucket))
 }
 
 fn retrying(bucket: S3Bucket) -> SharedStore {

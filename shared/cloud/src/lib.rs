@@ -4,6 +4,7 @@
 //! [`connect`] turns one entry of `stores:` in `ferry.yaml` into an [`S3Account`], which hands out buckets.
 
 pub mod credentials;
+pub mod documents;
 mod http_client;
 pub mod lambda;
 pub mod one_store;

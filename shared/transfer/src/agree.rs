@@ -17,7 +17,7 @@ use crate::receipt::{Copied, Outcome, SkipReason};
 use crate::route::Route;
 use crate::store::{DeleteRequest, HeadRequest, WriteCondition};
 use crate::task::Deletes;
-use crate::{ETag, Entry, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
+use crate::{ETag, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
 
 /// How often one job follows a source or a destination that keeps changing under it before it goes back to the queue.
 const ROUNDS_MAX: u32 = 5;
@@ -194,7 +194,7 @@ async fn find(store: &SharedStore, key: &Key) -> Result<Option<ObjectHead>> {
 /// Whether a job has nothing to do. Somebody has a reason to think that the object changed, and a copy of an older generation
 /// may have been finished after that change: where the mode leaves it open, only equal ETags are proof.
 fn is_same(route: &Route, key: &Key, source: &ObjectHead, destination: &ObjectHead) -> bool {
-    let (source, destination) = (entry(key, source), entry(key, destination));
+    let (source, destination) = (source.to_entry(key), destination.to_entry(key));
     let same = |mode| match compare(mode, &source, &destination, route.known_etags()) {
         Verdict::Same(evidence) => Some(evidence),
         Verdict::Different(_) => None,
@@ -242,16 +242,6 @@ async fn tag_again(
         }
     };
     tagged.await.map_err(|error: Error| error.on_key(destination_key.as_str()))
-}
-
-fn entry(key: &Key, head: &ObjectHead) -> Entry {
-    Entry {
-        key: key.clone(),
-        size_bytes: head.size_bytes,
-        etag: head.etag.clone(),
-        last_modified: head.last_modified,
-        storage_class: head.attributes.storage_class.clone(),
-    }
 }
 
 async fn delete(route: &Arc<Route>, key: &Key, destination_key: &Key) -> Result<Outcome> {

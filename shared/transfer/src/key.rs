@@ -110,6 +110,17 @@ impl KeyRange {
         self.until.as_deref().is_some_and(|until| relative > until)
     }
 
+    /// What lies in both; `None` where nothing does.
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        let after = self.after.as_ref().max(other.after.as_ref());
+        let until = match (&self.until, &other.until) {
+            (Some(until), Some(other)) => Some(until.min(other)),
+            (until, other) => until.as_ref().or(other.as_ref()),
+        };
+        let is_empty = matches!((after, until), (Some(after), Some(until)) if after >= until);
+        (!is_empty).then(|| Self { after: after.cloned(), until: until.cloned() })
+    }
+
     /// What is left of the range behind the relative key.
     #[must_use]
     pub fn remaining_after(&self, relative: &str) -> Self {
@@ -137,6 +148,18 @@ mod tests {
             ["a", "b", "b\0", "c", "d", "d\0"].into_iter().filter(|k| range.contains(k)).collect();
         assert_eq!(inside, ["b\0", "c", "d"]);
         assert!(range.is_past("e") && !range.is_past("d"));
+    }
+
+    #[test]
+    fn an_intersection_holds_what_lies_in_both() {
+        let range = |after: Option<&str>, until: Option<&str>| KeyRange {
+            after: after.map(str::to_owned),
+            until: until.map(str::to_owned),
+        };
+        let both = range(Some("b"), Some("f")).intersection(&range(None, Some("d")));
+        assert_eq!(both, Some(range(Some("b"), Some("d"))));
+        assert_eq!(KeyRange::ALL.intersection(&KeyRange::ALL), Some(KeyRange::ALL));
+        assert_eq!(range(Some("d"), None).intersection(&range(None, Some("d"))), None);
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod run;
 pub mod scan;
 pub mod select;
 pub mod server_side;
+pub mod sightings;
 mod size;
 pub mod source_listing;
 pub mod state;

@@ -143,6 +143,19 @@ pub struct PartOfObject {
     pub parts: u32,
 }
 
+impl ObjectHead {
+    /// As a listing would say it.
+    pub fn to_entry(&self, key: &Key) -> Entry {
+        Entry {
+            key: key.clone(),
+            size_bytes: self.size_bytes,
+            etag: self.etag.clone(),
+            last_modified: self.last_modified,
+            storage_class: self.attributes.storage_class.clone(),
+        }
+    }
+}
+
 /// A stretch of an object's bytes, never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ByteRange {

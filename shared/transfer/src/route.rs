@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use async_trait::async_trait;
 
 use crate::compare::KnownETags;
+use crate::key_source::KeySource;
 use crate::select::Facts;
 use crate::server_side::{Ends, ServerSide};
 use crate::task::{StorageClassRule, Task, UnsupportedRule};
 use crate::{
-    Attributes, Clock, ETagRule, EmptyKey, Error, ErrorKind, Key, Result, SharedStore, StorageClass, Support,
-    SystemClock,
+    Attributes, Clock, ETagRule, EmptyKey, Error, ErrorKind, Key, KeyRange, Result, SharedStore,
+    StorageClass, Support, SystemClock,
 };
 
 /// Where functions find the route of the task that a message names.
@@ -115,13 +116,26 @@ impl Route {
 
     /// Whether the task's selection admits the source key, whatever its object is.
     pub fn selects_key(&self, key: &Key) -> bool {
-        self.relative(key).is_ok_and(|relative| self.task.select.admits_key(relative))
+        self.task.keys.covers(key.as_str())
+            && self.relative(key).is_ok_and(|relative| self.task.select.admits_key(relative))
     }
 
     /// Whether the task's selection admits the object of the source key, now.
     pub fn selects<'a>(&self, key: &Key, object: impl Into<Facts<'a>>) -> bool {
         let now = self.clock.now();
-        self.relative(key).is_ok_and(|relative| self.task.select.admits(relative, object, now))
+        self.task.keys.covers(key.as_str())
+            && self.relative(key).is_ok_and(|relative| self.task.select.admits(relative, object, now))
+    }
+
+    /// The parts of a range of names in which the task's keys can lie, ascending.
+    pub fn ranges_within(&self, range: &KeyRange) -> Vec<KeyRange> {
+        match &self.task.keys {
+            KeySource::Prefixes(prefixes) => {
+                let ranges = prefixes.ranges(&self.task.source.prefix, &self.task.rewrite);
+                ranges.iter().filter_map(|part| part.intersection(range)).collect()
+            }
+            KeySource::Listing | KeySource::List(_) | KeySource::Inventory(_) => vec![range.clone()],
+        }
     }
 
     fn relative<'a>(&self, key: &'a Key) -> Result<&'a str> {

@@ -73,8 +73,40 @@ impl Listed {
 /// Objects in the order of their names.
 pub type ListedStream = Pin<Box<dyn Stream<Item = Result<Listed>> + Send>>;
 
+/// Listings begun ahead of the one being read, so that many small prefixes do not wait for each other.
+const BEGUN_AHEAD: usize = 8;
+
 /// Lists the source's objects whose names lie in the range.
 pub fn list(route: &Arc<Route>, range: &KeyRange, now: OffsetDateTime) -> ListedStream {
+    let parts = route.ranges_within(range);
+    let route = Arc::clone(route);
+    one_after_another(parts, move |part| list_part(&route, part, now))
+}
+
+/// Lists the destination's objects whose names lie in the range.
+pub fn list_destination(route: &Arc<Route>, range: &KeyRange) -> ListedStream {
+    let parts = route.ranges_within(range);
+    let route = Arc::clone(route);
+    one_after_another(parts, move |part| {
+        let prefix = route.task.destination.prefix.clone();
+        let entries = listing::list(Arc::clone(&route.destination), &prefix, part);
+        Box::pin(entries.map(move |entry| Ok(Listed::plain(entry?, &prefix))))
+    })
+}
+
+fn one_after_another(
+    parts: Vec<KeyRange>,
+    list: impl Fn(&KeyRange) -> ListedStream + Send + 'static,
+) -> ListedStream {
+    if let [only] = parts.as_slice() {
+        return list(only);
+    }
+    let begun = stream::iter(parts).map(move |part| std::future::ready(list(&part)));
+    Box::pin(begun.buffered(BEGUN_AHEAD).flatten())
+}
+
+/// Lists the source's objects whose names lie in a range that has no gaps.
+fn list_part(route: &Arc<Route>, range: &KeyRange, now: OffsetDateTime) -> ListedStream {
     let rewrite = &route.task.rewrite;
     let mut segments: Vec<ListedStream> = rewrite
         .segments()
@@ -88,13 +120,6 @@ pub fn list(route: &Arc<Route>, range: &KeyRange, now: OffsetDateTime) -> Listed
             Box::pin(merge(segments))
         }
     }
-}
-
-/// Lists the destination's objects whose names lie in the range.
-pub fn list_destination(route: &Arc<Route>, range: &KeyRange) -> ListedStream {
-    let prefix = route.task.destination.prefix.clone();
-    let entries = listing::list(Arc::clone(&route.destination), &prefix, range);
-    Box::pin(entries.map(move |entry| Ok(Listed::plain(entry?, &prefix))))
 }
 
 /// Lists the keys of one segment; the range is of what follows its prefix.
@@ -115,7 +140,8 @@ fn list_segment(
         let listed = entry.map(|entry| {
             let relative = entry.key.strip_prefix(&route.task.source.prefix).unwrap_or_default();
             let is_of_segment = route.task.rewrite.segment_of(relative).from == from;
-            is_of_segment.then(|| Listed::at_source(&route, entry, now))
+            let is_wanted = is_of_segment && route.task.keys.covers(entry.key.as_str());
+            is_wanted.then(|| Listed::at_source(&route, entry, now))
         });
         std::future::ready(listed.transpose())
     }))

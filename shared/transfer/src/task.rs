@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::CompareMode;
+use crate::key_source::KeySource;
 use crate::rewrite::Rewrite;
 use crate::select::Select;
 use crate::server_side::ServerSideRule;
@@ -28,6 +29,9 @@ pub struct Task {
     pub source: Location,
     /// Where they go.
     pub destination: Location,
+    /// Where its keys come from.
+    #[serde(default)]
+    pub keys: KeySource,
     /// Which objects it is about.
     #[serde(default)]
     pub select: Select,
@@ -63,6 +67,7 @@ impl Task {
             version: schema_version(),
             source,
             destination,
+            keys: KeySource::default(),
             select: Select::default(),
             rewrite: Rewrite::default(),
             compare: CompareMode::default(),

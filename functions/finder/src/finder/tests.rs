@@ -46,6 +46,7 @@ impl Stage {
             routes: Arc::new(SingleRoute(Arc::clone(&route))),
             jobs: Arc::clone(&jobs) as _,
             scans: Arc::clone(&scans) as _,
+            documents: Arc::new(ferry_transfer::key_source::NoDocuments),
             clock: Arc::new(SystemClock),
             backoff: Backoff::default(),
         };

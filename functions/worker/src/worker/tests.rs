@@ -138,6 +138,7 @@ impl Stage {
             routes: Arc::new(SingleRoute(Arc::clone(&self.route))),
             jobs: Arc::clone(&queue) as _,
             scans: Arc::clone(&queue) as _,
+            documents: Arc::new(ferry_transfer::key_source::NoDocuments),
             clock: Arc::clone(&self.clock) as _,
             backoff: Backoff::default(),
         };

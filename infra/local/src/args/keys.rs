@@ -3,9 +3,12 @@
 //! Owns: the flags of selection and renaming, each named like its field in a task. Invariant: `--include`, `--exclude` and their
 //! regexes keep the order in which they were typed, since the first that matches decides.
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+use ferry_transfer::key_source::key_list::prefixes;
+use ferry_transfer::key_source::{DocumentName, Documents, KeyList, KeyListFormat, KeySource};
 use ferry_transfer::rewrite::{PrefixRule, Rewrite};
 use ferry_transfer::select::{Glob, KeyRegex, Moment, Rule, Select};
+use ferry_transfer::task::Location;
 use ferry_transfer::{Size, StorageClass};
 
 use crate::exit::UsageError;
@@ -15,6 +18,19 @@ const HEADING: &str = "Which objects";
 /// Which objects a command is about, and how they are named at the destination.
 #[derive(Debug, Clone, Default, Args)]
 pub struct KeyArgs {
+    /// List only under the prefixes in this file: one on each line, or NUL-separated, or JSON lines {"prefix"}; - is stdin
+    #[arg(long, value_name = "FILE", group = "key source", help_heading = HEADING)]
+    prefixes_from: Option<DocumentName>,
+    /// Take the keys from this file and list nothing: one on each line, or NUL-separated, or JSON lines {"key", "size", "etag"};
+    /// also NAME://BUCKET/KEY, - is stdin
+    #[arg(long, value_name = "FILE", group = "key source", help_heading = HEADING)]
+    keys_from: Option<DocumentName>,
+    /// How the file of keys or prefixes is written; by default as it looks
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto", help_heading = HEADING)]
+    keys_format: Format,
+    /// Take the keys from an S3 Inventory: its manifest.json, a file or NAME://BUCKET/KEY
+    #[arg(long, value_name = "MANIFEST", group = "key source", help_heading = HEADING)]
+    inventory: Option<DocumentName>,
     /// The rules by key, in the order typed
     #[command(flatten)]
     rules: RuleArgs,
@@ -41,7 +57,59 @@ pub struct KeyArgs {
     rewrite_prefix: Vec<PrefixRule>,
 }
 
+/// How a file of keys is written.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// as it looks
+    #[default]
+    Auto,
+    /// one on each line
+    Lines,
+    /// separated by NUL
+    Nul,
+    /// one JSON object on each line
+    Json,
+}
+
+impl From<Format> for KeyListFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Auto => Self::Auto,
+            Format::Lines => Self::Lines,
+            Format::Nul => Self::Nul,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
 impl KeyArgs {
+    /// The source of keys that the flags make. A list of prefixes is read now, one of keys when they are wanted.
+    pub async fn source(
+        &self,
+        documents: &dyn Documents,
+        source: &Location,
+    ) -> Result<KeySource, UsageError> {
+        let format = self.keys_format.into();
+        if let Some(from) = &self.keys_from {
+            return Ok(KeySource::List(KeyList { from: from.clone(), format }));
+        }
+        if let Some(manifest) = &self.inventory {
+            return Ok(KeySource::Inventory(manifest.clone()));
+        }
+        let Some(from) = &self.prefixes_from else { return Ok(KeySource::Listing) };
+        let wrong = |error: String| UsageError(format!("--prefixes-from {from}: {error}"));
+        let document = documents.open(from).await.map_err(|error| wrong(error.chain()))?;
+        let prefixes = prefixes(document, format).await.map_err(|error| wrong(error.chain()))?;
+        if prefixes.is_empty() {
+            return Err(wrong("there is no prefix in it".to_owned()));
+        }
+        let own = source.prefix.as_str();
+        match prefixes.iter().find(|prefix| !prefix.starts_with(own) && !own.starts_with(prefix.as_str())) {
+            Some(stray) => Err(wrong(format!("{stray:?} is not under {source}"))),
+            None => Ok(KeySource::Prefixes(prefixes.into())),
+        }
+    }
+
     /// The selection that the flags make.
     pub fn select(&self) -> Select {
         Select {

@@ -1,10 +1,9 @@
 //! `ferry plan`: what a sync would do and cost.
 
 use anyhow::{Context as _, Result};
-use ferry_transfer::KeyRange;
 use ferry_transfer::plan::Plan;
 use ferry_transfer::price::{Cost, PriceTable};
-use ferry_transfer::scan::Scan;
+use ferry_transfer::sightings::Findings;
 use ferry_transfer::store::metered::MeterReading;
 use ferry_transfer::task::Deletes;
 use indicatif::{HumanBytes, HumanCount};
@@ -47,8 +46,8 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
     let settings = settings(&args.copy);
     let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, Deletes::Keep)).await?;
     let mut plan = Plan::default();
-    let mut scan = Scan::new(std::sync::Arc::clone(&ends.route), &KeyRange::ALL);
-    while let Some(finding) = scan.next().await.map_err(BrokenListing::from)? {
+    let mut findings = Findings::new(&ends.route, &ends.documents);
+    while let Some(finding) = findings.next().await.map_err(BrokenListing::from)? {
         plan.add(&finding, &settings, ends.route.destination.capabilities());
     }
     let (source_listed, destination_listed) = (ends.source_meter.read(), ends.destination_meter.read());

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use ferry_transfer::checksum::{DigestSet, Digests};
 use ferry_transfer::compare::Evidence;
-use ferry_transfer::scan::{Finding, Scan};
+use ferry_transfer::scan::Finding;
+use ferry_transfer::sightings::Findings;
 use ferry_transfer::store::GetRequest;
-use ferry_transfer::{Attributes, Body, Entry, KeyRange, Route, SharedStore};
+use ferry_transfer::{Attributes, Body, Entry, Route, SharedStore};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -79,8 +80,8 @@ pub async fn run(args: VerifyArgs, output: &OutputArgs) -> Result<Exit> {
         ..Summary::default()
     };
     let mut reads: FuturesUnordered<BoxFuture<'static, (Entry, Content)>> = FuturesUnordered::new();
-    let mut scan = Scan::new(Arc::clone(&ends.route), &KeyRange::ALL);
-    while let Some(finding) = scan.next().await.map_err(BrokenListing::from)? {
+    let mut findings = Findings::new(&ends.route, &ends.documents);
+    while let Some(finding) = findings.next().await.map_err(BrokenListing::from)? {
         if let Finding::Same { source, destination, evidence } = &finding
             && (args.read == ReadWhich::All
                 || (args.read == ReadWhich::Unproven && *evidence != Evidence::Etag))
@@ -174,7 +175,8 @@ impl Summary {
                 self.contested += sources.len() as u64;
                 let keys: Vec<String> = sources.iter().map(|source| shown(source.key.as_str())).collect();
                 let first = sources.into_iter().next()?;
-                ("contested", first, format!("one name at the destination for {}", keys.join(", ")))
+                let claimants = if keys.len() > 1 { keys.join(", ") } else { "it and another".to_owned() };
+                ("contested", first, format!("one name at the destination for {claimants}"))
             }
             Finding::Nameless(entry) => {
                 return Some(Difference {

@@ -13,7 +13,7 @@ use md5::{Digest as _, Md5};
 
 use super::{DataFile, Row, Schema};
 use crate::key_source::Document;
-use crate::{Error, ErrorKind, Result};
+use crate::{ETag, Error, ErrorKind, Result};
 
 /// Unpacked at a time: gzip makes at most a thousand bytes of one, so no step takes more than 16 MiB.
 const STEP_BYTES: usize = 16 << 10;
@@ -153,12 +153,14 @@ impl Rows {
             decoder.try_finish().map_err(damaged)?;
             self.text.append(decoder.get_mut());
         }
-        let digest = std::mem::take(&mut self.md5).finalize();
-        let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        if found.eq_ignore_ascii_case(&self.md5_hex) {
+        let found = ETag::from_md5(std::mem::take(&mut self.md5).finalize().into());
+        if found.as_str().eq_ignore_ascii_case(&self.md5_hex) {
             Ok(())
         } else {
-            let message = format!("its MD5 is {found}, the manifest says {}: it is damaged, or another file", self.md5_hex);
+            let message = format!(
+                "its MD5 is {found}, the manifest says {}: it is damaged, or another file",
+                self.md5_hex
+            );
             Err(Error::new(ErrorKind::Corrupt, message))
         }
     }
@@ -182,7 +184,7 @@ mod tests {
     }
 
     fn md5_hex(bytes: &[u8]) -> String {
-        Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        ETag::from_md5(Md5::digest(bytes).into()).as_str().to_owned()
     }
 
     fn read(bytes: &[u8], md5_hex: &str, chunk_bytes: usize) -> Result<Vec<String>> {

@@ -118,9 +118,8 @@ impl Schema {
         let field = |column: Option<usize>| {
             column.and_then(|column| fields.get(column)).map(String::as_str).filter(|text| !text.is_empty())
         };
-        let says = |column, word: &str| {
-            field(column).is_some_and(|text: &str| text.eq_ignore_ascii_case(word))
-        };
+        let says =
+            |column, word: &str| field(column).is_some_and(|text: &str| text.eq_ignore_ascii_case(word));
         if says(self.is_latest, "false") || says(self.is_delete_marker, "true") {
             return Ok(None);
         }

@@ -185,7 +185,8 @@ fn guessed(sample: &[u8]) -> KeyListFormat {
         return KeyListFormat::Nul;
     }
     let first = sample.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
-    let is_object = |line: &[u8]| serde_json::from_slice::<serde_json::Map<_, serde_json::Value>>(line).is_ok();
+    let is_object =
+        |line: &[u8]| serde_json::from_slice::<serde_json::Map<_, serde_json::Value>>(line).is_ok();
     if first.is_some_and(is_object) { KeyListFormat::Json } else { KeyListFormat::Lines }
 }
 
@@ -197,7 +198,8 @@ mod tests {
     use super::*;
 
     fn document(text: &[u8], chunk_bytes: usize) -> Document {
-        let chunks: Vec<_> = text.chunks(chunk_bytes).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        let chunks: Vec<_> =
+            text.chunks(chunk_bytes).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         stream::iter(chunks).boxed()
     }
 

@@ -55,7 +55,7 @@ impl PrefixSet {
             .collect();
         let mut ranges: Vec<KeyRange> = Vec::new();
         for name in Self::from(names).iter() {
-            let mut range = range_of(name);
+            let mut range = KeyRange::from_prefix(name);
             if let Some(KeyRange { until: Some(before), .. }) = ranges.last()
                 && range.after.as_ref().is_none_or(|after| after < before)
             {
@@ -67,9 +67,11 @@ impl PrefixSet {
     }
 }
 
-/// A range that holds every name with the prefix, and of the others at most those at its very edges.
-fn range_of(prefix: &str) -> KeyRange {
-    KeyRange { after: just_before(prefix), until: successor(prefix) }
+impl KeyRange {
+    /// A range that holds every key with the prefix, and of the others at most those at its very edges.
+    pub fn from_prefix(prefix: &str) -> Self {
+        Self { after: just_before(prefix), until: successor(prefix) }
+    }
 }
 
 /// A text before which no name with the prefix lies, and between which and the prefix next to nothing does. There is no greatest text
@@ -158,7 +160,9 @@ mod tests {
         let set = PrefixSet::from(vec!["photos/2024/".to_owned(), "videos/".to_owned()]);
         let ranges = set.ranges("photos/", &Rewrite::default());
         assert_eq!(ranges.len(), 1);
-        assert!(ranges[0].contains("2024/a") && !ranges[0].contains("2023/a") && !ranges[0].contains("2025/"));
+        assert!(
+            ranges[0].contains("2024/a") && !ranges[0].contains("2023/a") && !ranges[0].contains("2025/")
+        );
         let everything = PrefixSet::from(vec!["ph".to_owned()]).ranges("photos/", &Rewrite::default());
         assert_eq!(everything, [KeyRange::ALL]);
     }
