@@ -6,6 +6,7 @@
 mod configuration;
 mod conformance;
 mod demo;
+mod evidence;
 mod faults;
 mod functions;
 mod key_sources;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ferry_transfer::compare::Evidence;
-use ferry_transfer::job::{Action, Job, Message, Origin, SeenAtDestination};
+use ferry_transfer::job::{Action, Found, Job, Message, Origin, SeenAtDestination};
 use ferry_transfer::key_source::Documents;
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::retry::Backoff;
@@ -207,7 +207,12 @@ impl Finder {
                 );
                 return Err(Error::new(ErrorKind::Other, message));
             }
-            let job = Job { action: Action::Delete, ..job(route, run, key) };
+            let job = Job {
+                action: Action::Delete,
+                destination: entry.etag.map(SeenAtDestination::Etag),
+                found: Some(Found::Extra),
+                ..job(route, run, key)
+            };
             outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
         }
         outbox.finish().await?;
@@ -235,13 +240,14 @@ impl ScanReport {
             Finding::Missing(source) => {
                 self.found_one(&source);
                 self.missing += 1;
-                Some(copy_job(route, run, source, Some(SeenAtDestination::Absent)))
+                Some(copy_job(route, run, source, Some(SeenAtDestination::Absent), Found::Missing))
             }
-            Finding::Different { source, destination, .. } => {
+            Finding::Different { source, destination, reason } => {
                 self.found_one(&source);
                 self.held += 1;
                 self.different += 1;
-                Some(copy_job(route, run, source, destination.etag.map(SeenAtDestination::Etag)))
+                let seen = destination.etag.map(SeenAtDestination::Etag);
+                Some(copy_job(route, run, source, seen, Found::Different(reason)))
             }
             Finding::Same { source, evidence, .. } => {
                 self.found_one(&source);
@@ -268,7 +274,10 @@ impl ScanReport {
                 for source in &sources {
                     self.found_one(source);
                 }
-                return sources.into_iter().map(|source| copy_job(route, run, source, None)).collect();
+                return sources
+                    .into_iter()
+                    .map(|source| copy_job(route, run, source, None, Found::Contested))
+                    .collect();
             }
         };
         copy.into_iter().collect()
@@ -289,8 +298,15 @@ fn job(route: &Route, run: &RunId, key: Key) -> Job {
     }
 }
 
-fn copy_job(route: &Route, run: &RunId, source: Entry, destination: Option<SeenAtDestination>) -> Job {
+fn copy_job(
+    route: &Route,
+    run: &RunId,
+    source: Entry,
+    destination: Option<SeenAtDestination>,
+    found: Found,
+) -> Job {
     Job {
+        found: Some(found),
         size: Some(source.size_bytes),
         etag: source.etag,
         storage_class: source.storage_class,

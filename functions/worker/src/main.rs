@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use aws_lambda_events::sqs::SqsEvent;
 use ferry_cloud::lambda;
 use ferry_transfer::copy::{Copier, CopySettings};
-use ferry_transfer::receipt::NoReceipts;
+use ferry_transfer::deletion::{DeleteJournal, NoJournal, StoredJournal};
+use ferry_transfer::receipt::{NoReceipts, ReceiptSink, StoredReceipts};
 use ferry_transfer::{Clock, SystemClock};
 use ferry_worker::Worker;
 use lambda_runtime::{LambdaEvent, run, service_fn};
@@ -24,10 +25,19 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 async fn worker() -> Result<Worker> {
     let environment = lambda::Environment::read()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (receipts, journal): (Arc<dyn ReceiptSink>, Arc<dyn DeleteJournal>) =
+        match environment.state().await.context("the state cannot be reached")? {
+            Some(state) => (
+                Arc::new(StoredReceipts::new(Arc::clone(&state), Arc::clone(&clock))),
+                Arc::new(StoredJournal::new(state, Arc::clone(&clock))),
+            ),
+            None => (Arc::new(NoReceipts), Arc::new(NoJournal)),
+        };
     Ok(Worker {
         routes: environment.routes().await.context("the task's stores cannot be reached")?,
         copier: Arc::new(Copier::new(CopySettings::default(), Arc::clone(&clock))),
-        receipts: Arc::new(NoReceipts),
+        receipts,
+        journal,
         dead_letters: environment.dead_letters().await?,
         max_receive_count: environment.max_receive_count(),
         clock,

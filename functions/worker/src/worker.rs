@@ -11,6 +11,7 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use ferry_transfer::agree::agree;
 use ferry_transfer::copy::Copier;
+use ferry_transfer::deletion::DeleteJournal;
 use ferry_transfer::job::{Job, Message};
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::receipt::{Failed, Outcome, Receipt, ReceiptSink};
@@ -29,6 +30,8 @@ pub struct Worker {
     pub copier: Arc<Copier>,
     /// Takes the receipts.
     pub receipts: Arc<dyn ReceiptSink>,
+    /// Takes what is written down of deletes, before they are made.
+    pub journal: Arc<dyn DeleteJournal>,
     /// Takes what can never succeed, with the reason. Without it such messages are given back until the queue's own
     /// redrive rule takes them, without a reason.
     pub dead_letters: Option<SharedQueue>,
@@ -62,6 +65,7 @@ impl Worker {
             (id, settled)
         }))
         .await;
+        self.receipts.keep().await;
         let mut response = SqsBatchResponse::default();
         for (id, settled) in settled {
             if matches!(settled, Settled::GiveBack) {
@@ -92,7 +96,7 @@ impl Worker {
             }
         };
         let result = match self.routes.route(job.task.as_deref()).await {
-            Ok(route) => agree(&self.copier, &route, &job).await,
+            Ok(route) => agree(&self.copier, self.journal.as_ref(), &route, &job).await,
             Err(error) => Err(error),
         };
         match result {
@@ -142,6 +146,8 @@ impl Worker {
             run: job.run,
             at: self.clock.now(),
             attempt,
+            action: job.action,
+            found: job.found,
             outcome,
         });
     }

@@ -10,9 +10,9 @@
 )]
 
 mod attributes;
-mod state;
-
+mod delete;
 mod keys;
+mod state;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -24,11 +24,11 @@ use ferry_cloud::profile::Addressing;
 use ferry_cloud::{CredentialRef, StoreConfig};
 use ferry_transfer::CompareMode;
 pub use ferry_transfer::Size;
-use ferry_transfer::task::{DeleteLimit, Location};
-
-pub use keys::KeyArgs;
+use ferry_transfer::task::Location;
 
 pub use self::attributes::AttributeArgs;
+pub use self::delete::DeleteArgs;
+pub use self::keys::KeyArgs;
 pub use self::state::StateArgs;
 
 /// Moves objects between S3-compatible stores and proves that it did.
@@ -352,12 +352,9 @@ pub struct SyncArgs {
     /// How to copy.
     #[command(flatten)]
     pub copy: CopyArgs,
-    /// Delete what is at the destination only, each object once it is proven gone at the source
-    #[arg(long, help_heading = "Deleting")]
-    pub delete: bool,
-    /// Refuse to delete anything when the plan exceeds this many objects (100) or this share of the destination (10%)
-    #[arg(long, value_name = "N|P%", requires = "delete", default_value = "50%", help_heading = "Deleting")]
-    pub max_delete: DeleteLimit,
+    /// What to delete.
+    #[command(flatten)]
+    pub deletes: DeleteArgs,
     /// Write one line of JSON for each job's outcome to this file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub receipts: Option<PathBuf>,
@@ -375,6 +372,9 @@ pub struct PlanArgs {
     /// How it would be copied.
     #[command(flatten)]
     pub copy: CopyArgs,
+    /// What would be deleted.
+    #[command(flatten)]
+    pub deletes: DeleteArgs,
     /// A price table to use instead of the bundled list prices
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,

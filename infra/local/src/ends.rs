@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use ferry_cloud::{S3Account, S3Bucket, connect, one_store};
+use ferry_transfer::deletion::Trash;
 use ferry_transfer::key_source::{Documents, NoDocuments};
 use ferry_transfer::price::ProviderPrices;
 use ferry_transfer::retry::Backoff;
@@ -17,7 +18,7 @@ use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{Deletes, Location, StorageClassRule, Task, UnsupportedRule};
 use ferry_transfer::{Route, SharedStore, SystemClock};
 
-use crate::args::{ConfigArgs, CopyArgs, PairArgs, StoreArgs, Unsupported};
+use crate::args::{ConfigArgs, CopyArgs, DeleteArgs, PairArgs, StoreArgs, Unsupported};
 use crate::config::{Config, OneOff};
 use crate::documents::LocalDocuments;
 use crate::exit::UsageError;
@@ -48,6 +49,8 @@ pub struct Ends {
 pub struct Rules {
     /// What happens to extra objects.
     pub deletes: Deletes,
+    /// Where deleted objects go instead.
+    pub trash: Option<Trash>,
     /// Which storage class to write.
     pub storage_class: StorageClassRule,
     /// What to do with attributes that the destination cannot hold.
@@ -58,9 +61,10 @@ pub struct Rules {
 
 impl Rules {
     /// From flags.
-    pub fn from_args(copy: &CopyArgs, deletes: Deletes) -> Self {
+    pub fn from_args(copy: &CopyArgs, deletes: &DeleteArgs) -> Self {
         Self {
-            deletes,
+            deletes: deletes.deletes(),
+            trash: deletes.trash.clone(),
             storage_class: copy
                 .storage_class
                 .clone()
@@ -99,6 +103,7 @@ impl Ends {
             rewrite: keys.rewrite()?,
             compare: compare.map(Into::into).unwrap_or_default(),
             deletes: rules.deletes,
+            trash: rules.trash,
             storage_class: rules.storage_class,
             unsupported: rules.unsupported,
             server_side: rules.server_side,
@@ -189,6 +194,14 @@ fn refuse_loops(task: &Task, source: &S3Account, destination: &S3Account) -> Res
     let Location { bucket: from_bucket, prefix: from, .. } = &task.source;
     let Location { bucket: to_bucket, prefix: to, .. } = &task.destination;
     let one_bucket = source.endpoint() == destination.endpoint() && from_bucket == to_bucket;
+    if let Some(trash) = &task.trash
+        && (to.starts_with(trash.prefix()) || (one_bucket && trash.prefix().starts_with(from.as_str())))
+    {
+        let location = Location { prefix: trash.prefix().to_owned(), ..task.destination.clone() };
+        return Err(UsageError(format!(
+            "the trash {location} is where objects are moved from or to; give it a prefix of its own"
+        )));
+    }
     if one_bucket && (from.starts_with(to.as_str()) || to.starts_with(from.as_str())) {
         return Err(UsageError(format!(
             "{} and {} overlap: one holds the keys of the other",

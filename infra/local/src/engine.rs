@@ -4,16 +4,16 @@
 //! what the handlers do. Invariants: the queue is bounded, so a fast finder waits for slow workers; a run has ended when the finder
 //! has and the queue is empty; a message that failed comes back after a growing delay, up to the queue's limit.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use ferry_finder::{Finder, ScanProgress, ScanReport};
 use ferry_transfer::copy::{Copier, CopySettings};
+use ferry_transfer::deletion::{DeleteJournal, NoJournal};
 use ferry_transfer::queue::memory::{MemoryQueue, MemoryQueueConfig};
 use ferry_transfer::queue::{Delivery, Queue, QueueDepth};
-use ferry_transfer::receipt::ReceiptSink;
+use ferry_transfer::receipt::{EachSink, ReceiptSink};
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::state::SharedState;
 use ferry_transfer::store::metered::MeterReading;
@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::ends::Ends;
+use crate::run_log::RunLog;
 use crate::tally::{Counts, Tally};
 
 /// Jobs waiting at most: enough that no worker waits for the finder, and a few megabytes.
@@ -45,6 +46,10 @@ pub struct Run {
     pub tally: Arc<Tally>,
     /// What was found so far.
     pub progress: Arc<ScanProgress>,
+    /// Where receipts go beside the tally.
+    receipts: EachSink,
+    /// Where deletes are written down.
+    journal: Arc<dyn DeleteJournal>,
     settings: CopySettings,
     /// Where open uploads are remembered.
     state: Option<SharedState>,
@@ -74,18 +79,33 @@ pub struct Finished {
 }
 
 impl Run {
-    /// Prepares a run.
-    pub fn new(ends: Ends, settings: CopySettings, receipt_file: Option<&Path>) -> std::io::Result<Self> {
+    /// Prepares a run that leaves nothing behind but what it moves.
+    pub fn new(ends: Ends, settings: CopySettings) -> Self {
         let stop = CancellationToken::new();
-        Ok(Self {
+        Self {
             id: RunId::new(&SystemClock),
             ends,
-            tally: Arc::new(Tally::new(receipt_file, stop.clone())?),
+            tally: Arc::new(Tally::new(stop.clone())),
             progress: Arc::default(),
+            receipts: EachSink::default(),
+            journal: Arc::new(NoJournal),
             settings,
             state: None,
             stop,
-        })
+        }
+    }
+
+    /// Writes its receipts here too.
+    pub fn add_receipts(&mut self, receipts: Arc<dyn ReceiptSink>) {
+        self.receipts.0.push(receipts);
+    }
+
+    /// Writes its receipts and its deletes down.
+    #[must_use]
+    pub fn keeping(mut self, log: &Arc<RunLog>) -> Self {
+        self.add_receipts(Arc::clone(log) as _);
+        self.journal = Arc::clone(log) as _;
+        self
     }
 
     /// Remembers open uploads in this place, so that the next run goes on with them if this one is killed.
@@ -98,6 +118,12 @@ impl Run {
     /// Ends the run after the objects on their way: cancel it.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    fn all_receipts(&self) -> Arc<dyn ReceiptSink> {
+        let mut sinks = self.receipts.clone();
+        sinks.0.push(Arc::clone(&self.tally) as _);
+        Arc::new(sinks)
     }
 
     /// Runs to the end.
@@ -115,7 +141,8 @@ impl Run {
         let worker = Arc::new(Worker {
             routes: Arc::clone(&routes) as _,
             copier: Arc::new(copier),
-            receipts: Arc::clone(&self.tally) as Arc<dyn ReceiptSink>,
+            receipts: self.all_receipts(),
+            journal: Arc::clone(&self.journal),
             dead_letters: Some(Arc::clone(&dead_letters) as _),
             max_receive_count: MAX_RECEIVE_COUNT,
             clock: Arc::clone(&clock),
@@ -161,9 +188,6 @@ impl Run {
         found_all.cancel();
         while workers.join_next().await.is_some() {}
         undertaker.abort();
-        if let Err(error) = self.tally.flush() {
-            tracing::error!(%error, "the last receipts could not be written");
-        }
         let (scan, scan_error) = match scan {
             Ok(scan) => (scan, None),
             Err(error) => (self.progress.report(), Some(error)),

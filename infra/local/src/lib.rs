@@ -12,6 +12,7 @@ pub mod engine;
 pub mod exit;
 pub mod progress;
 pub mod report;
+pub mod run_log;
 pub mod tally;
 
 use args::{Args, Command, OutputArgs};

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use ferry_finder::DeletePlan;
+use ferry_transfer::RunOutcome;
 use ferry_transfer::receipt::SkipReason;
 use ferry_transfer::store::metered::{MeterReading, RequestKind};
 use indicatif::{HumanBytes, HumanCount};
@@ -142,6 +143,16 @@ impl Report {
             Exit::Refused
         } else {
             Exit::Done
+        }
+    }
+
+    /// How the run ended, for what is remembered of it.
+    pub fn outcome(&self) -> RunOutcome {
+        match self.exit() {
+            _ if self.interrupted => RunOutcome::Interrupted,
+            Exit::Failed | Exit::Usage => RunOutcome::Failed,
+            Exit::Refused => RunOutcome::Refused,
+            Exit::Done | Exit::Different => RunOutcome::Done,
         }
     }
 

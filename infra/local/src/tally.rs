@@ -1,13 +1,10 @@
 //! What became of a run's jobs, counted as receipts come in.
 //!
-//! Owns: the counts, a bounded list of failures, the optional receipt file, and the decision that a run makes no sense any more.
-//! Does not own: requests and bytes on the wire, which the meters count. Invariants: only final receipts are counted, so a retried
+//! Owns: the counts, a bounded list of failures, and the decision that a run makes no sense any more. Does not own: the receipts
+//! themselves ([`crate::run_log`]), nor requests and bytes on the wire, which the meters count. Invariants: only final receipts are counted, so a retried
 //! job counts once; memory does not grow with the number of failures.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferry_transfer::ErrorKind;
@@ -15,7 +12,7 @@ use ferry_transfer::receipt::{Outcome, ReadCheck, Receipt, ReceiptSink, SkipReas
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-/// Failures kept for the report; the receipt file has all of them.
+/// Failures kept for the report; the receipts have all of them.
 const FAILURES_KEPT: usize = 1000;
 /// So many refusals and not one success: the rights are missing, not an object's.
 const REFUSALS_BEFORE_GIVING_UP: u64 = 20;
@@ -26,7 +23,6 @@ const OUTAGES_BEFORE_GIVING_UP: u64 = 200;
 #[derive(Debug)]
 pub struct Tally {
     counts: Mutex<Counts>,
-    receipts: Option<Mutex<BufWriter<File>>>,
     /// Cancelled when going on makes no sense.
     give_up: CancellationToken,
 }
@@ -79,11 +75,9 @@ impl Counts {
 }
 
 impl Tally {
-    /// Nothing counted yet; receipts go to the file as well, where one is named.
-    pub fn new(receipt_file: Option<&Path>, give_up: CancellationToken) -> std::io::Result<Self> {
-        let receipts =
-            receipt_file.map(File::create).transpose()?.map(|file| Mutex::new(BufWriter::new(file)));
-        Ok(Self { counts: Mutex::default(), receipts, give_up })
+    /// Nothing counted yet.
+    pub fn new(give_up: CancellationToken) -> Self {
+        Self { counts: Mutex::default(), give_up }
     }
 
     /// The totals now.
@@ -97,14 +91,6 @@ impl Tally {
         (counts.settled(), counts.copied_bytes, counts.failed)
     }
 
-    /// Writes out what is still buffered of the receipt file.
-    pub fn flush(&self) -> std::io::Result<()> {
-        match &self.receipts {
-            Some(file) => file.lock().unwrap_or_else(PoisonError::into_inner).flush(),
-            None => Ok(()),
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,14 +98,6 @@ impl Tally {
 
 impl ReceiptSink for Tally {
     fn record(&self, receipt: &Receipt) {
-        if let Some(file) = &self.receipts
-            && let Ok(line) = serde_json::to_string(receipt)
-        {
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = writeln!(file, "{line}") {
-                tracing::error!(%error, "a receipt could not be written");
-            }
-        }
         let mut counts = self.lock();
         match &receipt.outcome {
             Outcome::Copied(copied) => {
@@ -179,6 +157,7 @@ fn write_check_word(check: WriteCheck) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use ferry_transfer::job::Action;
     use ferry_transfer::receipt::Failed;
     use ferry_transfer::{Error, Key};
     use time::OffsetDateTime;
@@ -192,12 +171,14 @@ mod tests {
             run: None,
             at: OffsetDateTime::UNIX_EPOCH,
             attempt: 1,
+            action: Action::Copy,
+            found: None,
             outcome: Outcome::Failed(Failed::new(&Error::new(kind, "no"), last)),
         }
     }
 
     fn tally() -> Tally {
-        Tally::new(None, CancellationToken::new()).expect("no file")
+        Tally::new(CancellationToken::new())
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | `FERRY_JOB_QUEUE_URL` | where jobs go (finder) |
 //! | `FERRY_SCAN_QUEUE_URL` | where what is left of a range goes (finder); default: nowhere else than the job queue |
 //! | `FERRY_DEAD_LETTER_QUEUE_URL` | where jobs go that can never succeed (worker) |
+//! | `FERRY_STATE` | where receipts, delete journals and checkpoints are kept: `NAME://bucket/prefix/`, NAME a store of `FERRY_STORES`; default: nowhere |
 //! | `FERRY_MAX_RECEIVE_COUNT` | the job queue's `maxReceiveCount` (worker); default 5 |
 
 use std::collections::BTreeMap;
@@ -19,10 +20,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ferry_transfer::key_source::Documents;
 use ferry_transfer::retry::Backoff;
+use ferry_transfer::state::ObjectState;
 use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{Location, Task};
 use ferry_transfer::{
-    Clock, Error, ErrorKind, Result, Route, Routes, SharedQueue, SharedStore, SingleRoute, SystemClock,
+    Clock, Error, ErrorKind, Result, Route, Routes, SharedQueue, SharedState, SharedStore, SingleRoute,
+    SystemClock,
 };
 use tokio::time::Instant;
 
@@ -42,6 +45,7 @@ pub struct Environment {
     job_queue_url: Option<String>,
     scan_queue_url: Option<String>,
     dead_letter_queue_url: Option<String>,
+    state: Option<Location>,
     max_receive_count: u32,
 }
 
@@ -61,6 +65,12 @@ impl Environment {
             job_queue_url: variable("FERRY_JOB_QUEUE_URL"),
             scan_queue_url: variable("FERRY_SCAN_QUEUE_URL"),
             dead_letter_queue_url: variable("FERRY_DEAD_LETTER_QUEUE_URL"),
+            state: match variable("FERRY_STATE") {
+                None => None,
+                Some(text) => {
+                    Some(text.parse().map_err(|error| misconfigured(format!("FERRY_STATE: {error}")))?)
+                }
+            },
             max_receive_count: match variable("FERRY_MAX_RECEIVE_COUNT") {
                 None => DEFAULT_MAX_RECEIVE_COUNT,
                 Some(count) => count.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
@@ -99,6 +109,16 @@ impl Environment {
         optional(self.dead_letter_queue_url.as_deref()).await
     }
 
+    /// Where what runs must remember is kept, if anywhere.
+    pub async fn state(&self) -> Result<Option<SharedState>> {
+        let Some(location) = &self.state else { return Ok(None) };
+        let prefix = match location.prefix.trim_end_matches('/') {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        };
+        Ok(Some(Arc::new(ObjectState::new(retrying(self.bucket(location).await?), prefix))))
+    }
+
     /// Deliveries after which nobody tries again.
     pub fn max_receive_count(&self) -> u32 {
         self.max_receive_count
@@ -131,7 +151,7 @@ async fn bucket_of(stores: &BTreeMap<String, StoreConfig>, location: &Location) 
         None if location.store == "s3" => StoreConfig::default(),
         None => {
             return Err(misconfigured(format!(
-                "FERRY_STORES has no store {:?}, which the task names",
+                "FERRY_STORES has no store {:?}, which FERRY_TASK or FERRY_STATE names",
                 location.store
             )));
         }

@@ -92,7 +92,7 @@ impl S3Account {
         self.0.endpoint == other.0.endpoint && self.0.credentials == other.0.credentials
     }
 
-    /// A bucket of this store. Asks nothing of the store; [`S3Bucket::preflight`] does.
+    /// A bucket of this store. Asks nothing of the store.
     pub fn bucket(&self, bucket: &str) -> S3Bucket {
         S3Bucket {
             account: self.clone(),
@@ -167,12 +167,6 @@ impl S3Bucket {
     /// The store this bucket belongs to.
     pub fn account(&self) -> &S3Account {
         &self.account
-    }
-
-    /// Whether objects of this bucket can be reached at all: one listing of one key, an object-level call, since bucket-level
-    /// ones pass where object-level ones are forbidden (Alibaba's `PublicEndpointForbidden`).
-    pub async fn preflight(&self) -> Result<()> {
-        self.list_page(ListRequest { page_size: Some(1), ..ListRequest::default() }).await.map(drop)
     }
 
     fn client(&self) -> &aws_sdk_s3::Client {

@@ -1,37 +1,50 @@
 //! Makes one key at the destination agree with the source.
 //!
-//! Owns: what to do about a job, decided by what the two stores say *now*. Does not own: moving bytes ([`crate::copy`]). Invariants:
-//! a copy is of the generation the source has at the moment of the read, whatever the message said; a write is conditional on
-//! what was seen at the destination, where that works; a delete happens only after the source answered 404 for that very key.
+//! Owns: what to do about a job, decided by what the two stores say *now*. Does not own: moving bytes ([`crate::copy`]) or
+//! removing them ([`crate::deletion`]). Invariants: a copy is of the generation the source has at the moment of the read, whatever
+//! the message said; a write is conditional on what was seen at the destination, where that works.
 
 mod scope;
 
 use std::sync::Arc;
 
-use scope::{Look, look, refuse_contested, rivals_at_source};
+pub(crate) use scope::rivals_at_source;
+use scope::{Look, look, refuse_contested};
 
 use crate::compare::{CompareMode, Evidence, Verdict, compare};
 use crate::copy::{Copier, CopyError, CopyRequest, KnownClass};
+use crate::deletion::{self, DeleteJournal, Deletion};
 use crate::job::{Action, Job, Origin, SeenAtDestination};
 use crate::receipt::{Copied, Outcome, SkipReason};
 use crate::route::Route;
-use crate::store::{DeleteRequest, HeadRequest, WriteCondition};
-use crate::task::Deletes;
+use crate::store::{HeadRequest, WriteCondition};
 use crate::{ETag, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
 
 /// How often one job follows a source or a destination that keeps changing under it before it goes back to the queue.
 const ROUNDS_MAX: u32 = 5;
 
-/// Does what the job asks, as far as the two stores agree that it should be done.
-pub async fn agree(copier: &Copier, route: &Arc<Route>, job: &Job) -> Result<Outcome> {
+/// Does what the job asks, as far as the two stores agree that it should be done. Deletes are written into the journal.
+pub async fn agree(
+    copier: &Copier,
+    journal: &dyn DeleteJournal,
+    route: &Arc<Route>,
+    job: &Job,
+) -> Result<Outcome> {
     let destination_key = route.destination_key(&job.key)?;
     if !route.selects_key(&job.key) {
         return Ok(Outcome::Skipped { reason: SkipReason::NotSelected });
     }
-    match job.action {
-        Action::Copy => copy(copier, route, job, destination_key).await,
-        Action::Delete => delete(route, &job.key, &destination_key).await,
+    if job.action == Action::Delete {
+        match deletion::delete(copier, journal, route, job, &destination_key).await? {
+            Deletion::Deleted => return Ok(Outcome::Deleted),
+            Deletion::NothingThere => return Ok(Outcome::UpToDate),
+            Deletion::Skipped(reason) => return Ok(Outcome::Skipped { reason }),
+            Deletion::CameBack => {}
+        }
+        let fresh = Job { destination: Some(SeenAtDestination::Absent), ..Job::for_key(job.key.clone()) };
+        return copy(copier, route, &fresh, destination_key).await;
     }
+    copy(copier, route, job, destination_key).await
 }
 
 /// What a round found at the destination, and what the next write must therefore insist on.
@@ -183,7 +196,7 @@ fn condition_held(seen: &Seen, now: Option<&ObjectHead>) -> bool {
 }
 
 /// `None` where the object is not there.
-async fn find(store: &SharedStore, key: &Key) -> Result<Option<ObjectHead>> {
+pub(crate) async fn find(store: &SharedStore, key: &Key) -> Result<Option<ObjectHead>> {
     match store.head(HeadRequest::of(key)).await {
         Ok(head) => Ok(Some(head)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -242,26 +255,4 @@ async fn tag_again(
         }
     };
     tagged.await.map_err(|error: Error| error.on_key(destination_key.as_str()))
-}
-
-async fn delete(route: &Arc<Route>, key: &Key, destination_key: &Key) -> Result<Outcome> {
-    if route.task.deletes == Deletes::Keep {
-        return Ok(Outcome::Skipped { reason: SkipReason::DeletesNotAllowed });
-    }
-    if find(&route.source, key).await?.is_some() || !rivals_at_source(route, key).await?.is_empty() {
-        return Ok(Outcome::Skipped { reason: SkipReason::StillAtSource });
-    }
-    let Some(destination) = find(&route.destination, destination_key).await? else {
-        return Ok(Outcome::UpToDate);
-    };
-    if !route.selects(key, &destination) {
-        return Ok(Outcome::Skipped { reason: SkipReason::NotSelected });
-    }
-    let conditional = route.destination.capabilities().conditional_deletes == crate::Support::Yes;
-    let request = DeleteRequest {
-        if_match: destination.etag.filter(|_| conditional),
-        ..DeleteRequest::of(destination_key)
-    };
-    route.destination.delete(request).await.map_err(|error| error.on_key(destination_key.as_str()))?;
-    Ok(Outcome::Deleted)
 }

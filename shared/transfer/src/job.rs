@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::compare::Reason;
 use crate::{ETag, Key, KeyRange, StorageClass};
 
 /// A message, parsed.
@@ -52,6 +53,9 @@ pub struct Job {
     /// What the destination held when the job was made. Spares the worker a HEAD and makes its write conditional.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<SeenAtDestination>,
+    /// What the scan thought that made the job, for its receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
 }
 
 /// What to do with an object.
@@ -63,6 +67,13 @@ pub enum Action {
     Copy,
     /// Remove it from the destination, if it is gone at the source.
     Delete,
+}
+
+impl Action {
+    /// Whether this is what a message means that says nothing else.
+    pub fn is_copy(&self) -> bool {
+        *self == Self::Copy
+    }
 }
 
 /// Who made a job.
@@ -85,6 +96,20 @@ pub enum SeenAtDestination {
     Absent,
     /// An object of this generation.
     Etag(ETag),
+}
+
+/// Why a scan made a job of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// It is at the source only.
+    Missing,
+    /// It is on both sides and differs in this.
+    Different(Reason),
+    /// It is at the destination only.
+    Extra,
+    /// Others at the source would have its name at the destination.
+    Contested,
 }
 
 /// List and compare one range of keys.
@@ -127,6 +152,7 @@ impl Job {
             last_modified: None,
             origin: None,
             destination: None,
+            found: None,
         }
     }
 }
@@ -145,6 +171,7 @@ struct Wire {
     last_modified: Option<String>,
     origin: Option<serde_json::Value>,
     destination: Option<SeenAtDestination>,
+    found: Option<serde_json::Value>,
     #[serde(default)]
     range: KeyRange,
 }
@@ -186,6 +213,7 @@ impl Message {
             }),
             origin: wire.origin.and_then(|origin| serde_json::from_value(origin).ok()),
             destination: wire.destination,
+            found: wire.found.and_then(|found| serde_json::from_value(found).ok()),
         }))
     }
 
@@ -255,6 +283,11 @@ mod tests {
                     0 => None,
                     1 => Some(SeenAtDestination::Absent),
                     _ => ETag::parse("def").map(SeenAtDestination::Etag),
+                },
+                found: match seen {
+                    0 => Some(Found::Extra),
+                    1 => None,
+                    _ => Some(Found::Different(Reason::Newer)),
                 },
                 ..Job::for_key(Key::new(key).expect("key"))
             };

@@ -1,15 +1,22 @@
 //! What became of a job.
 //!
-//! Owns: the record of one job's outcome, and running totals over many. Does not own: where receipts go, which is the host's
-//! [`ReceiptSink`]. Invariant: every job ends in exactly one final receipt: copied, up to date, deleted, skipped (why) or
+//! Owns: the record of one job's outcome. Does not own: where receipts go, which is the host's [`ReceiptSink`]. Invariant: every job ends in exactly one final receipt: copied, up to date, deleted, skipped (why) or
 //! failed (why).
 
-use std::fmt;
+mod stored;
 
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::job::{Action, Found};
 use crate::{ETag, Error, ErrorKind, Key};
+
+pub use stored::StoredReceipts;
+pub(crate) use stored::stored_name;
 
 /// The record of one job's outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +34,12 @@ pub struct Receipt {
     pub at: OffsetDateTime,
     /// Which delivery of the message this was, from 1.
     pub attempt: u32,
+    /// What was to be done.
+    #[serde(default, skip_serializing_if = "Action::is_copy")]
+    pub action: Action,
+    /// What the scan thought that made the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
     /// What happened.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -109,6 +122,8 @@ pub enum SkipReason {
     StillAtSource,
     /// A deletion was asked for, but the task does not allow them.
     DeletesNotAllowed,
+    /// A deletion was asked for, but somebody has written to the destination since.
+    ChangedAtDestination,
 }
 
 impl fmt::Display for SkipReason {
@@ -119,6 +134,7 @@ impl fmt::Display for SkipReason {
             Self::NotSelected => "outside the task's selection",
             Self::StillAtSource => "still at the source",
             Self::DeletesNotAllowed => "the task does not allow deletes",
+            Self::ChangedAtDestination => "changed at the destination",
         })
     }
 }
@@ -130,6 +146,15 @@ pub struct Failed {
     pub kind: ErrorKind,
     /// The whole chain of causes.
     pub error: String,
+    /// The HTTP status, where one was received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The store's own code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What the store's operators ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// Nobody will try again: the message is with the dead letters.
     pub last: bool,
 }
@@ -137,14 +162,25 @@ pub struct Failed {
 impl Failed {
     /// From the error that ended the job.
     pub fn new(error: &Error, last: bool) -> Self {
-        Self { error: error.chain(), kind: error.kind(), last }
+        Self {
+            kind: error.kind(),
+            error: error.chain(),
+            status: error.status(),
+            code: error.code().map(str::to_owned),
+            request_id: error.request_id().map(str::to_owned),
+            last,
+        }
     }
 }
 
-/// Takes receipts. Called from many tasks at once; must not block.
+/// Takes receipts.
+#[async_trait]
 pub trait ReceiptSink: Send + Sync + fmt::Debug {
-    /// Takes one.
+    /// Takes one. Called from many tasks at once; must not block.
     fn record(&self, receipt: &Receipt);
+
+    /// Keeps what it took where a process that is frozen or ended now cannot lose it. Called at the end of every batch.
+    async fn keep(&self) {}
 }
 
 /// Drops every receipt: for hosts whose log already says it.
@@ -153,6 +189,25 @@ pub struct NoReceipts;
 
 impl ReceiptSink for NoReceipts {
     fn record(&self, _receipt: &Receipt) {}
+}
+
+/// Hands every receipt to each of several sinks.
+#[derive(Debug, Clone, Default)]
+pub struct EachSink(pub Vec<Arc<dyn ReceiptSink>>);
+
+#[async_trait]
+impl ReceiptSink for EachSink {
+    fn record(&self, receipt: &Receipt) {
+        for sink in &self.0 {
+            sink.record(receipt);
+        }
+    }
+
+    async fn keep(&self) {
+        for sink in &self.0 {
+            sink.keep().await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -167,12 +222,14 @@ mod tests {
             run: Some("r1".into()),
             at: OffsetDateTime::UNIX_EPOCH,
             attempt: 1,
+            action: Action::Delete,
+            found: Some(Found::Extra),
             outcome: Outcome::Skipped { reason: SkipReason::Archived },
         };
         let line = serde_json::to_string(&receipt).expect("json");
         assert_eq!(
             line,
-            r#"{"key":"a\nb","run":"r1","at":"1970-01-01T00:00:00Z","attempt":1,"outcome":"skipped","reason":"archived"}"#
+            r#"{"key":"a\nb","run":"r1","at":"1970-01-01T00:00:00Z","attempt":1,"action":"delete","found":"extra","outcome":"skipped","reason":"archived"}"#
         );
         assert_eq!(serde_json::from_str::<Receipt>(&line).expect("reads"), receipt);
     }

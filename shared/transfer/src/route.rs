@@ -13,7 +13,7 @@ use crate::compare::KnownETags;
 use crate::key_source::KeySource;
 use crate::select::Facts;
 use crate::server_side::{Ends, ServerSide};
-use crate::task::{StorageClassRule, Task, UnsupportedRule};
+use crate::task::{Location, StorageClassRule, Task, UnsupportedRule};
 use crate::{
     Attributes, Clock, ETagRule, EmptyKey, Error, ErrorKind, Key, KeyRange, Result, SharedStore,
     StorageClass, Support, SystemClock,
@@ -62,8 +62,12 @@ pub struct Route {
     pub clock: Arc<dyn Clock>,
     /// Whether copies are left to the store.
     pub server_side: ServerSide,
+    /// From the destination into its own trash, where the task has one.
+    pub trash: Option<Arc<Route>>,
     /// The destination was caught not honouring conditions on writes.
     unconditional: AtomicBool,
+    /// The same of conditions on deletes.
+    deletes_unconditionally: AtomicBool,
 }
 
 impl Route {
@@ -76,6 +80,10 @@ impl Route {
             unconditional: AtomicBool::new(destination.capabilities().conditional_writes == Support::No),
             clock: Arc::new(SystemClock),
             server_side: ServerSide::default(),
+            deletes_unconditionally: AtomicBool::new(
+                destination.capabilities().conditional_deletes == Support::No,
+            ),
+            trash: task.trash.is_some().then(|| Arc::new(Self::to_trash(&task, &destination))),
             task,
             source,
             destination,
@@ -87,6 +95,21 @@ impl Route {
     pub fn between(mut self, ends: Ends) -> Self {
         self.server_side = ServerSide::new(self.task.server_side, ends);
         self
+    }
+
+    /// Within the destination, keeping what every object has. A key keeps its whole name behind the trash's own.
+    fn to_trash(task: &Task, destination: &SharedStore) -> Self {
+        let bucket = Location { prefix: String::new(), ..task.destination.clone() };
+        let task = Task {
+            unsupported: task.unsupported,
+            ..Task::new(format!("trash of {}", task.name), bucket.clone(), bucket)
+        };
+        Self::new(task, Arc::clone(destination), Arc::clone(destination)).between(Ends::OneStoreWithRedirects)
+    }
+
+    /// Whether a key of the destination lies in the task's trash, where nothing is compared or deleted.
+    pub fn is_in_trash(&self, destination_key: &Key) -> bool {
+        self.task.trash.as_ref().is_some_and(|trash| trash.holds(destination_key.as_str()))
     }
 
     /// What names the source key on both sides: what follows the source's prefix, rewritten as the task says.
@@ -154,6 +177,16 @@ impl Route {
     /// Notes that the destination refused a condition that did hold, or refuses conditions altogether.
     pub fn give_up_conditions(&self) {
         self.unconditional.store(true, Relaxed);
+    }
+
+    /// Whether deletes carry conditions.
+    pub fn deletes_conditionally(&self) -> bool {
+        !self.deletes_unconditionally.load(Relaxed)
+    }
+
+    /// Notes the same of deletes: the destination refused a condition that did hold, or refuses conditions altogether.
+    pub fn give_up_conditional_deletes(&self) {
+        self.deletes_unconditionally.store(true, Relaxed);
     }
 
     /// What is known of both sides' ETags now.

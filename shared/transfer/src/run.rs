@@ -1,11 +1,13 @@
-//! The name of one execution of a task.
+//! One execution of a task: its name, and what is remembered of it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::Clock;
+use crate::state::{BadStateName, StateName};
+use crate::task::Task;
+use crate::{Clock, Error, ErrorKind, Result};
 
 /// Names one execution of a task: when it began, to the second, and a random end. Sorts by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,6 +54,78 @@ impl From<String> for RunId {
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What `runs/RUN/run.json` of the state says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its name.
+    pub run: RunId,
+    /// What was moved where, and by which rules.
+    pub task: Task,
+    /// The version of Ferry that ran it.
+    pub version: String,
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started: OffsetDateTime,
+    /// When it ended; `None` while it runs, and for ever where the process was killed.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub ended: Option<OffsetDateTime>,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Its final report, as it was printed.
+    #[serde(default)]
+    pub report: Option<serde_json::Value>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// It has not: it runs, or it was killed.
+    Unfinished,
+    /// Done, and in agreement.
+    Done,
+    /// Some objects failed, or a listing did not end.
+    Failed,
+    /// Deletes were refused for safety; the rest is done.
+    Refused,
+    /// It was told to stop.
+    Interrupted,
+}
+
+impl fmt::Display for RunOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unfinished => "did not end",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Refused => "refused to delete",
+            Self::Interrupted => "interrupted",
+        })
+    }
+}
+
+impl RunRecord {
+    /// Of a run that begins.
+    pub fn begin(run: RunId, task: Task, version: &str, now: OffsetDateTime) -> Self {
+        Self {
+            run,
+            task,
+            version: version.to_owned(),
+            started: now,
+            ended: None,
+            outcome: RunOutcome::Unfinished,
+            report: None,
+        }
+    }
+
+    /// Where it is kept.
+    pub fn state_name(run: &RunId) -> Result<StateName> {
+        StateName::new(format!("runs/{run}/run.json")).map_err(|bad: BadStateName| {
+            Error::new(ErrorKind::InvalidInput, format!("{run} is no name of a run")).caused_by(bad)
+        })
     }
 }
 

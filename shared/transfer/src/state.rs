@@ -6,6 +6,7 @@
 //! same condition one is refused.
 
 mod directory;
+mod lines;
 mod memory;
 mod object;
 
@@ -19,6 +20,7 @@ use crate::checksum::{DigestSet, digest};
 use crate::{Error, ErrorKind, Result};
 
 pub use directory::DirectoryState;
+pub use lines::{LineLog, Urgency};
 pub use memory::MemoryState;
 pub use object::ObjectState;
 

@@ -317,7 +317,8 @@ pub struct DeleteResponse {
 }
 
 /// What became of a deleted object.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeleteEffect {
     /// It is gone, or was already.
     #[default]

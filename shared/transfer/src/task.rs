@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::CompareMode;
+use crate::deletion::Trash;
 use crate::key_source::KeySource;
 use crate::rewrite::Rewrite;
 use crate::select::Select;
@@ -44,6 +45,9 @@ pub struct Task {
     /// What happens to objects that are gone at the source.
     #[serde(default)]
     pub deletes: Deletes,
+    /// Where deleted objects go instead; `None` is nowhere.
+    #[serde(default)]
+    pub trash: Option<Trash>,
     /// Which storage class to write.
     #[serde(default)]
     pub storage_class: StorageClassRule,
@@ -72,6 +76,7 @@ impl Task {
             rewrite: Rewrite::default(),
             compare: CompareMode::default(),
             deletes: Deletes::default(),
+            trash: None,
             storage_class: StorageClassRule::default(),
             unsupported: UnsupportedRule::default(),
             server_side: ServerSideRule::default(),

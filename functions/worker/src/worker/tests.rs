@@ -11,6 +11,7 @@ use ferry_testkit::bucket::{Bucket, BucketSettings};
 use ferry_testkit::operation::Operation;
 use ferry_testkit::{FaultyStore, MemoryQueue, MemoryQueueConfig, MemoryStore, StoreFault};
 use ferry_transfer::copy::CopySettings;
+use ferry_transfer::deletion::JournalEntry;
 use ferry_transfer::queue::Queue;
 use ferry_transfer::receipt::{Copied, ReadCheck, SkipReason};
 use ferry_transfer::retry::Backoff;
@@ -50,6 +51,19 @@ impl ReceiptSink for Receipts {
     }
 }
 
+mod deletes;
+
+#[derive(Debug, Default)]
+struct Journal(Mutex<Vec<JournalEntry>>);
+
+#[async_trait]
+impl DeleteJournal for Journal {
+    async fn write(&self, _run: Option<&str>, entry: JournalEntry) -> Result<(), Error> {
+        self.0.lock().expect("lock").push(entry);
+        Ok(())
+    }
+}
+
 /// Two buckets, a worker between them, and everything that can be watched.
 struct Stage {
     source: Arc<Bucket>,
@@ -58,6 +72,7 @@ struct Stage {
     destination_faults: Arc<FaultyStore>,
     dead_letters: Arc<MemoryQueue>,
     receipts: Arc<Receipts>,
+    journal: Arc<Journal>,
     route: Arc<Route>,
     clock: Arc<TickingClock>,
     worker: Worker,
@@ -65,6 +80,10 @@ struct Stage {
 
 impl Stage {
     fn new(deletes: Deletes) -> Self {
+        Self::with_trash(deletes, None)
+    }
+
+    fn with_trash(deletes: Deletes, trash: Option<&str>) -> Self {
         let clock = Arc::new(TickingClock::default());
         let settings = BucketSettings { part_bytes_min: 16, ..BucketSettings::default() };
         let faulty = |side: &str| {
@@ -79,7 +98,11 @@ impl Stage {
         };
         let location =
             |store: &str| Location { store: store.into(), bucket: store.into(), prefix: String::new() };
-        let task = Task { deletes, ..Task::new("t", location("source"), location("destination")) };
+        let task = Task {
+            deletes,
+            trash: trash.map(|prefix| prefix.parse().expect("trash")),
+            ..Task::new("t", location("source"), location("destination"))
+        };
         let route = Arc::new(Route::new(task, wrapped(&source_faults), wrapped(&destination_faults)));
         // Small enough that a body of a hundred bytes sees all three ways: in memory, streamed, in parts.
         let copy = CopySettings {
@@ -90,10 +113,12 @@ impl Stage {
         };
         let dead_letters = MemoryQueue::new(MemoryQueueConfig::default());
         let receipts = Arc::new(Receipts::default());
+        let journal = Arc::new(Journal::default());
         let worker = Worker {
             routes: Arc::new(SingleRoute(Arc::clone(&route))),
             copier: Arc::new(Copier::new(copy, Arc::clone(&clock) as _)),
             receipts: Arc::clone(&receipts) as _,
+            journal: Arc::clone(&journal) as _,
             dead_letters: Some(Arc::clone(&dead_letters) as _),
             max_receive_count: 3,
             clock: Arc::clone(&clock) as _,
@@ -105,6 +130,7 @@ impl Stage {
             destination_faults,
             dead_letters,
             receipts,
+            journal,
             route,
             clock,
             worker,

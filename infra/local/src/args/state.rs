@@ -13,6 +13,9 @@ pub struct StateArgs {
     /// The directory that remembers runs: checkpoints, open uploads, receipts [default: ~/.local/state/ferry]
     #[arg(long, env = "FERRY_STATE_DIR", value_name = "DIR", help_heading = "State")]
     pub state_dir: Option<PathBuf>,
+    /// How many runs are remembered; what older ones left is removed, the journals of their deletes too
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..), help_heading = "State")]
+    pub keep_runs: u16,
 }
 
 impl StateArgs {

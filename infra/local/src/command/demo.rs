@@ -87,7 +87,7 @@ Where to look next:
 
 async fn sync(stores: &Stores, output: &OutputArgs, tell: &impl Fn(&str)) -> Result<Report> {
     let ends = stores.ends(Deletes::Mirror(DeleteLimit::default())).await?;
-    let run = Run::new(ends, CopySettings::default(), None)?;
+    let run = Run::new(ends, CopySettings::default());
     let finished = to_end(&run, output).await;
     let task = &run.ends.route.task;
     let report = Report::new(finished, &task.source, &task.destination);

@@ -5,7 +5,6 @@ use ferry_transfer::plan::Plan;
 use ferry_transfer::price::{Cost, PriceTable};
 use ferry_transfer::sightings::Findings;
 use ferry_transfer::store::metered::MeterReading;
-use ferry_transfer::task::Deletes;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
@@ -44,7 +43,7 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
         }
     };
     let settings = settings(&args.copy);
-    let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, Deletes::Keep)).await?;
+    let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, &args.deletes)).await?;
     let mut plan = Plan::default();
     let mut findings = Findings::new(&ends.route, &ends.documents);
     while let Some(finding) = findings.next().await.map_err(BrokenListing::from)? {

@@ -12,23 +12,35 @@ use crate::engine::{Finished, Run};
 use crate::exit::{Exit, UsageError, print, say};
 use crate::progress::{Show, watch};
 use crate::report::Report;
+use crate::run_log::{ReceiptFile, RunLog};
 
 /// Copies what differs; deletes what is extra where that was asked for.
 pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
-    let deletes = if args.delete { Deletes::Mirror(args.max_delete) } else { Deletes::Keep };
-    let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, deletes)).await?;
-    let receipts = args.receipts.as_deref();
-    let mut run = Run::new(ends, settings(&args.copy), receipts).map_err(|error| {
-        let file = receipts.unwrap_or("".as_ref()).display();
-        UsageError(format!("the receipt file {file} cannot be written: {error}"))
-    })?;
-    if let Some(state) = args.state.open_if_there_is_a_place()? {
-        run = run.remembering(Arc::new(state));
+    let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, &args.deletes)).await?;
+    let mut run = Run::new(ends, settings(&args.copy));
+    if let Some(file) = &args.receipts {
+        run.add_receipts(Arc::new(ReceiptFile::create(file).map_err(|error| {
+            UsageError(format!("the receipt file {} cannot be written: {error}", file.display()))
+        })?));
+    }
+    // Who deletes must be able to write it down.
+    let state = match args.deletes.deletes() {
+        Deletes::Keep => args.state.open_if_there_is_a_place()?,
+        Deletes::Mirror(_) => Some(args.state.open()?),
+    };
+    let mut log = None;
+    if let Some(state) = state {
+        let task = &run.ends.route.task;
+        let begun = RunLog::begin(state.clone(), &run.id, task, args.state.keep_runs).await?;
+        run = run.keeping(log.insert(Arc::new(begun))).remembering(Arc::new(state));
     }
     let finished = to_end(&run, output).await;
     let task = &run.ends.route.task;
     let report = Report::new(finished, &task.source, &task.destination);
     let exit = report.exit();
+    if let Some(log) = &log {
+        log.end(report.outcome(), serde_json::to_value(&report)?).await?;
+    }
     if output.json {
         print(&serde_json::to_string(&report)?);
     } else {

@@ -26,7 +26,7 @@ pub(super) async fn look(route: &Route, key: &Key) -> Result<Look> {
 }
 
 /// Other keys that the source has, that the task is about, and that would have the same name at the destination.
-pub(super) async fn rivals_at_source(route: &Route, key: &Key) -> Result<Vec<Key>> {
+pub(crate) async fn rivals_at_source(route: &Route, key: &Key) -> Result<Vec<Key>> {
     let mut rivals = Vec::new();
     if route.task.rewrite.is_identity() {
         return Ok(rivals);

@@ -31,8 +31,11 @@ impl Judge {
         Self { route, looked: Mutex::new(false) }
     }
 
-    /// `None` for an object of the destination that the task is not about.
+    /// `None` for an object of the destination that the task is not about, and for what lies in its trash.
     pub(crate) async fn finding(&self, pair: Pair) -> Result<Option<Finding>> {
+        if self.is_in_trash(&pair) {
+            return Ok(None);
+        }
         let (source, destination) = match pair {
             Pair::SourceOnly(source) => (source, None),
             Pair::Both { source, destination } => (source, Some(destination.entry)),
@@ -55,6 +58,19 @@ impl Judge {
                 Verdict::Different(reason) => Finding::Different { source, destination, reason },
             },
         }))
+    }
+
+    /// What lies in the trash is no copy of anything; nor is it replaced by what the source has under that name.
+    fn is_in_trash(&self, pair: &Pair) -> bool {
+        match pair {
+            _ if self.route.trash.is_none() => false,
+            Pair::SourceOnly(source) => {
+                self.route.destination_key(&source.entry.key).is_ok_and(|key| self.route.is_in_trash(&key))
+            }
+            Pair::DestinationOnly(destination) | Pair::Both { destination, .. } => {
+                self.route.is_in_trash(&destination.entry.key)
+            }
+        }
     }
 
     fn extra(&self, destination: Entry) -> Option<Finding> {

@@ -2,7 +2,7 @@
 //!
 //! Owns: that a blob is written whole (a temporary file, synced and renamed) and that writers of several processes take turns
 //! (an advisory lock on one file, which the system drops with the process that held it). Does not own: files that grow, like the
-//! receipts of a run, which their writer appends to by itself.
+//! receipts of a run ([`super::LineLog`]).
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -68,9 +68,7 @@ impl DirectoryState {
     }
 
     fn write_file(&self, name: &StateName, bytes: &[u8], condition: &StateCondition) -> Result<StateTag> {
-        let lock_path = self.root.join(LOCK);
-        let lock = File::create(&lock_path).map_err(|error| failed("made", &lock_path, error))?;
-        lock.lock().map_err(|error| failed("locked", &lock_path, error))?;
+        let _lock = self.lock()?;
         if *condition != StateCondition::None {
             let held = self.read_file(name)?.map(|held| held.tag);
             if !condition.holds_for(held.as_ref()) {
@@ -80,6 +78,29 @@ impl DirectoryState {
         let path = self.path(name);
         replace(&path, bytes).map_err(|error| failed("written", &path, error))?;
         Ok(StateTag::of_content(bytes))
+    }
+
+    fn remove_file(&self, name: &StateName) -> Result<()> {
+        let _lock = self.lock()?;
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("removed", &path, error));
+            }
+            _ => {}
+        }
+        // Nobody misses an empty directory; the first one that is not ends it.
+        let mut parents = path.ancestors().skip(1).take_while(|parent| *parent != self.root);
+        while parents.next().is_some_and(|parent| fs::remove_dir(parent).is_ok()) {}
+        Ok(())
+    }
+
+    /// Held until it is dropped.
+    fn lock(&self) -> Result<File> {
+        let path = self.root.join(LOCK);
+        let lock = File::create(&path).map_err(|error| failed("made", &path, error))?;
+        lock.lock().map_err(|error| failed("locked", &path, error))?;
+        Ok(lock)
     }
 
     fn names(&self, prefix: &str) -> Result<Vec<StateName>> {
@@ -126,12 +147,8 @@ impl StateStore for DirectoryState {
     }
 
     async fn remove(&self, name: &StateName) -> Result<()> {
-        let path = self.path(name);
-        self.blocking(move |_| match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removed", &path, error)),
-            _ => Ok(()),
-        })
-        .await
+        let name = name.clone();
+        self.blocking(move |this| this.remove_file(&name)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<StateName>> {
@@ -160,7 +177,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Keys of other people's objects stand in state files: they are nobody else's business.
-fn make_private(directory: &Path) -> io::Result<()> {
+pub(super) fn make_private(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

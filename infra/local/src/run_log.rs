@@ -1,0 +1,132 @@
+//! What a run leaves behind in the state directory: its record, its receipts and its delete journal.
+//!
+//! Owns: the files `run.json`, `receipts.jsonl` and `deleted.jsonl` of `runs/RUN`, and taking away those of old runs. Does not own: what
+//! the lines say, nor reading them ([`ferry_transfer::history`]). Invariants: receipts are on the disk's side at most a second after
+//! their job ended, failures and the journal at once; a run that deletes has a journal or does not begin.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ferry_transfer::deletion::{DeleteJournal, JournalEntry, JournalLine};
+use ferry_transfer::history::History;
+use ferry_transfer::receipt::{Outcome, Receipt, ReceiptSink};
+use ferry_transfer::state::{DirectoryState, LineLog, StateCondition, StateStore as _, Urgency};
+use ferry_transfer::task::Task;
+use ferry_transfer::{Clock as _, Error, ErrorKind, RunId, RunOutcome, RunRecord, SystemClock};
+
+/// The version that records name.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What one run leaves behind. See the module.
+#[derive(Debug)]
+pub struct RunLog {
+    state: DirectoryState,
+    record: Mutex<RunRecord>,
+    receipts: LineLog,
+    /// Made by the first delete: most runs have none.
+    deleted: OnceLock<LineLog>,
+}
+
+impl RunLog {
+    /// Begins a run's files, and takes away what was kept of all but the newest `keep_runs`, this one among them.
+    pub async fn begin(
+        state: DirectoryState,
+        run: &RunId,
+        task: &Task,
+        keep_runs: u16,
+    ) -> ferry_transfer::Result<Self> {
+        let record = RunRecord::begin(run.clone(), task.clone(), VERSION, SystemClock.now());
+        write_record(&state, &record).await?;
+        let receipts = LineLog::create(directory(&state, run), "receipts").map_err(unwritable)?;
+        let history = History::of(&state);
+        for old in history.runs().await?.into_iter().skip(usize::from(keep_runs)).filter(|old| old != run) {
+            history.forget(&old).await?;
+        }
+        Ok(Self { state, record: Mutex::new(record), receipts, deleted: OnceLock::new() })
+    }
+
+    /// Writes down how the run ended.
+    pub async fn end(&self, outcome: RunOutcome, report: serde_json::Value) -> ferry_transfer::Result<()> {
+        self.receipts.sync().map_err(unwritable)?;
+        if let Some(deleted) = self.deleted.get() {
+            deleted.sync().map_err(unwritable)?;
+        }
+        let record = {
+            let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+            record.ended = Some(SystemClock.now());
+            record.outcome = outcome;
+            record.report = Some(report);
+            record.clone()
+        };
+        write_record(&self.state, &record).await
+    }
+
+    fn journal(&self) -> io::Result<&LineLog> {
+        if let Some(log) = self.deleted.get() {
+            return Ok(log);
+        }
+        let run = self.record.lock().unwrap_or_else(PoisonError::into_inner).run.clone();
+        // Of two first deletes at once, each opens the same file to append to, and one of the two logs stays.
+        let log = LineLog::create(directory(&self.state, &run), "deleted")?;
+        Ok(self.deleted.get_or_init(|| log))
+    }
+}
+
+impl ReceiptSink for RunLog {
+    fn record(&self, receipt: &Receipt) {
+        let urgency = match &receipt.outcome {
+            Outcome::Failed(failed) if failed.last => Urgency::Now,
+            _ => Urgency::Soon,
+        };
+        if let Err(error) = self.receipts.append(receipt, urgency) {
+            tracing::error!(%error, key = ?receipt.key, "a receipt could not be written");
+        }
+    }
+}
+
+#[async_trait]
+impl DeleteJournal for RunLog {
+    async fn write(&self, _run: Option<&str>, entry: JournalEntry) -> ferry_transfer::Result<()> {
+        let line = JournalLine { at: SystemClock.now(), entry };
+        self.journal().and_then(|journal| journal.append(&line, Urgency::Now)).map_err(unwritable)
+    }
+}
+
+async fn write_record(state: &DirectoryState, record: &RunRecord) -> ferry_transfer::Result<()> {
+    let name = RunRecord::state_name(&record.run)?;
+    let bytes = serde_json::to_vec(record).map_err(|error| unwritable(error.into()))?;
+    state.write(&name, Bytes::from(bytes), StateCondition::None).await.map(drop)
+}
+
+fn directory(state: &DirectoryState, run: &RunId) -> std::path::PathBuf {
+    state.root().join("runs").join(run.as_str())
+}
+
+fn unwritable(error: io::Error) -> Error {
+    Error::new(ErrorKind::Configuration, "what the run leaves behind cannot be written").caused_by(error)
+}
+
+/// The file of `--receipts`: every receipt of a run, as the user named it.
+#[derive(Debug)]
+pub struct ReceiptFile(Mutex<BufWriter<File>>);
+
+impl ReceiptFile {
+    /// Makes the file, or empties it.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self(Mutex::new(BufWriter::new(File::create(path)?))))
+    }
+}
+
+impl ReceiptSink for ReceiptFile {
+    fn record(&self, receipt: &Receipt) {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = serde_json::to_writer(&mut *file, receipt).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|()| file.write_all(b"\n")) {
+            tracing::error!(%error, "a receipt could not be written");
+        }
+    }
+}
