@@ -203,7 +203,7 @@ async fn a_file_that_cannot_be_meant_is_refused_with_its_name_line_and_field() {
         ("stores:\n  harbour:\n    secret_access_key: wJalrXUtnFEMI\n", ["line 3", "secret_access_key"]),
         (
             "stores:\n  harbour:\n    profile:\n      capabilities:\n        tagss: no\n",
-            ["line 5 column 9", "\"tagss\" in capabilities"],
+            ["line 5, column 9", "\"tagss\" in capabilities"],
         ),
         ("stores:\n  harbour: {endpoint: 'ftp://h'}\n", ["harbour", "must begin with"]),
         ("stores:\n  'har bour': {}\n", ["har bour", "use letters"]),

@@ -16,6 +16,7 @@ mod objects;
 mod pipeline;
 mod plan;
 mod presign;
+mod probe;
 mod resume;
 mod rewriting;
 mod same_store;

@@ -12,6 +12,7 @@
 mod attributes;
 mod delete;
 mod keys;
+mod probe;
 mod state;
 
 use std::ffi::OsStr;
@@ -29,6 +30,7 @@ use ferry_transfer::task::Location;
 pub use self::attributes::AttributeArgs;
 pub use self::delete::DeleteArgs;
 pub use self::keys::KeyArgs;
+pub use self::probe::ProbeArgs;
 pub use self::state::StateArgs;
 
 /// Moves objects between S3-compatible stores and proves that it did.
@@ -63,6 +65,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// List buckets or keys
     Ls(Box<LsArgs>),
+    /// Try a store by doing: what it can and cannot keep, before anything depends on it
+    Probe(Box<ProbeArgs>),
     /// Make a link that reads or writes one object without credentials
     Presign(Box<PresignArgs>),
 }

@@ -4,5 +4,6 @@ pub mod demo;
 pub mod ls;
 pub mod plan;
 pub mod presign;
+pub mod probe;
 pub mod sync;
 pub mod verify;

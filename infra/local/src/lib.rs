@@ -34,6 +34,7 @@ pub fn run(args: Args) -> Exit {
             Command::Verify(verify) => command::verify::run(*verify, &output).await,
             Command::Demo(demo) => command::demo::run(demo, &output).await,
             Command::Ls(ls) => command::ls::run(*ls, &output).await,
+            Command::Probe(probe) => Box::pin(command::probe::run(*probe, &output)).await,
             Command::Presign(presign) => command::presign::run(*presign, &output).await,
         }
     });

@@ -8,6 +8,7 @@ pub mod documents;
 mod http_client;
 pub mod lambda;
 pub mod one_store;
+pub mod probe;
 pub mod profile;
 pub mod s3;
 pub mod sqs;

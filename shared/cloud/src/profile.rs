@@ -37,6 +37,17 @@ pub enum Addressing {
     BucketHost,
 }
 
+impl Addressing {
+    /// As it is written in `ferry.yaml`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Virtual => "virtual",
+            Self::BucketHost => "bucket-host",
+        }
+    }
+}
+
 /// Which listing operation a store answers best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]

@@ -12,6 +12,7 @@ mod encoded_word;
 mod encoding;
 mod endpoint;
 mod error;
+mod greet;
 mod intercept;
 mod list;
 mod read;
@@ -37,7 +38,7 @@ use time::OffsetDateTime;
 
 pub(crate) use self::client::AccountSetup;
 use self::error::Place;
-use crate::credentials::CredentialRef;
+pub use self::greet::Greeting;
 use crate::profile::{ListVersion, Posture, Profile};
 
 /// Longest wait for the answer to a request without a body worth mentioning.
@@ -57,9 +58,7 @@ struct Account {
     /// As messages name it.
     endpoint: String,
     client: aws_sdk_s3::Client,
-    profile: Profile,
-    /// Where its credentials come from, to tell one store from another.
-    credentials: CredentialRef,
+    setup: AccountSetup,
 }
 
 /// A bucket of an account.
@@ -84,12 +83,23 @@ impl S3Account {
 
     /// How the store is talked to, overrides included.
     pub fn profile(&self) -> &Profile {
-        &self.0.profile
+        &self.0.setup.profile
+    }
+
+    /// The region that signs.
+    pub fn region(&self) -> &str {
+        &self.0.setup.region
+    }
+
+    /// The same store talked to in another way. Asks nothing of it.
+    #[must_use]
+    pub fn under(&self, profile: Profile) -> Self {
+        AccountSetup { profile, ..self.0.setup.clone() }.build()
     }
 
     /// Whether this is the same store as another, reached with the same rights: by what their descriptions say.
     pub fn is_same_store(&self, other: &Self) -> bool {
-        self.0.endpoint == other.0.endpoint && self.0.credentials == other.0.credentials
+        self.0.endpoint == other.0.endpoint && self.0.setup.reference == other.0.setup.reference
     }
 
     /// A bucket of this store. Asks nothing of the store.
@@ -174,7 +184,7 @@ impl S3Bucket {
     }
 
     fn profile(&self) -> &Profile {
-        &self.account.0.profile
+        &self.account.0.setup.profile
     }
 
     fn posture(&self) -> Posture {

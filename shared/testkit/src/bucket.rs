@@ -68,6 +68,16 @@ pub enum WriteConditions {
     Ignored,
 }
 
+/// What becomes of a checksum in an `x-amz-checksum-*` header.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ChecksumHeaders {
+    /// It is held against the bytes.
+    #[default]
+    Checked,
+    /// Nothing, as on Alibaba OSS.
+    Overlooked,
+}
+
 /// The rules of a bucket.
 #[derive(Debug, Clone)]
 pub struct BucketSettings {
@@ -85,6 +95,8 @@ pub struct BucketSettings {
     pub bad_range: BadRange,
     /// What becomes of conditions on writes and deletes.
     pub write_conditions: WriteConditions,
+    /// What becomes of checksums in headers.
+    pub checksum_headers: ChecksumHeaders,
     /// Keys of a page where a listing does not say how many.
     pub page_keys: usize,
 }
@@ -110,6 +122,7 @@ impl Default for BucketSettings {
             website: Website::None,
             bad_range: BadRange::Refused,
             write_conditions: WriteConditions::Honoured,
+            checksum_headers: ChecksumHeaders::Checked,
             page_keys: PAGE_MAX,
         }
     }

@@ -212,7 +212,7 @@ fn without_aws_chunked(value: &str) -> Option<String> {
 }
 
 /// An HTTP date; `None` for anything else.
-fn http_date(text: &str) -> Option<OffsetDateTime> {
+pub(super) fn http_date(text: &str) -> Option<OffsetDateTime> {
     to_time(&DateTime::from_str(text, Format::HttpDate).ok()?)
 }
 

@@ -23,7 +23,7 @@ use crate::{credentials, http_client};
 const STALL_GRACE: Duration = Duration::from_secs(20);
 
 /// Everything one store's client is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct AccountSetup {
     /// The store's name in `ferry.yaml`.
     pub(crate) name: String,
@@ -42,6 +42,7 @@ pub(crate) struct AccountSetup {
 impl AccountSetup {
     /// Builds the client. Sends nothing.
     pub(crate) fn build(self) -> S3Account {
+        let setup = self.clone();
         let mut config = Builder::new()
             .behavior_version(http_client::behavior_version())
             .http_client(http_client::shared())
@@ -83,8 +84,7 @@ impl AccountSetup {
             name: self.name,
             endpoint,
             client: aws_sdk_s3::Client::from_conf(config.build()),
-            profile: self.profile,
-            credentials: self.reference,
+            setup,
         }))
     }
 }

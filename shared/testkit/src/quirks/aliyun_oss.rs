@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, response};
 
 use super::asked::Asked;
 use super::{Manners, Rejection};
-use crate::bucket::{BadRange, BucketSettings, EtagRule, StoredObject};
+use crate::bucket::{BadRange, BucketSettings, ChecksumHeaders, EtagRule, StoredObject, WriteConditions};
 use crate::operation::Operation;
 
 /// Hosts that a bucket's name stands in front of.
@@ -121,6 +121,9 @@ impl Manners for AliyunOss {
             key_bytes_max: KEY_BYTES_MAX,
             etag_rule: EtagRule::UpperCaseOwnMultipart,
             bad_range: BadRange::WholeObject,
+            // Of a DELETE; a PUT that carries one is refused.
+            write_conditions: WriteConditions::Ignored,
+            checksum_headers: ChecksumHeaders::Overlooked,
             page_keys: 100,
             ..BucketSettings::default()
         }

@@ -1,13 +1,14 @@
 //! Ceph RGW 16.2.
 //!
-//! Source: a run of it. It refuses trailers, does not know the right ETag of a conditional PUT, and completes an upload without
-//! saying the object's ETag.
+//! Source: a run of it. It refuses trailers, does not know the right ETag of a conditional PUT, completes an upload without saying
+//! the object's ETag, and does not tell where parts lie.
 
-use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use http::{StatusCode, response};
 
 use super::asked::Asked;
 use super::{Manners, Rejection};
-use crate::bucket::BucketSettings;
+use crate::bucket::{BucketSettings, StoredObject};
 use crate::operation::Operation;
 
 #[derive(Debug)]
@@ -32,6 +33,18 @@ impl Manners for Ceph {
             "PreconditionFailed",
             "At least one of the preconditions you specified did not hold.",
         ))
+    }
+
+    fn dress(&self, asked: &Asked, object: Option<&StoredObject>, head: &mut response::Parts) {
+        let (Operation::HeadObject, true, Some(object)) =
+            (asked.target.operation, asked.query.has("partNumber"), object)
+        else {
+            return;
+        };
+        head.status = StatusCode::OK;
+        head.headers.remove(CONTENT_RANGE);
+        head.headers.remove("x-amz-mp-parts-count");
+        head.headers.insert(CONTENT_LENGTH, object.size_bytes().into());
     }
 
     fn rewrite(&self, asked: &Asked, status: StatusCode, document: String) -> String {

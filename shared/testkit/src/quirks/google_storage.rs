@@ -4,7 +4,7 @@
 
 use super::asked::Asked;
 use super::{Manners, Rejection};
-use crate::bucket::{BucketSettings, EtagRule, WriteConditions};
+use crate::bucket::{BucketSettings, ChecksumHeaders, EtagRule, WriteConditions};
 use crate::operation::Operation;
 
 #[derive(Debug)]
@@ -15,6 +15,7 @@ impl Manners for GoogleStorage {
         BucketSettings {
             etag_rule: EtagRule::OwnMultipart,
             write_conditions: WriteConditions::Ignored,
+            checksum_headers: ChecksumHeaders::Overlooked,
             ..BucketSettings::default()
         }
     }

@@ -115,7 +115,7 @@ impl Backend {
         let bucket = self.bucket(bucket)?;
         let attributes = attributes::from_request(headers)?;
         let condition = write_condition(headers)?;
-        let received = receive(body, headers, trailers).await?;
+        let received = receive(body, headers, trailers, bucket.settings().checksum_headers).await?;
         let object = bucket.put(key, received.payload, attributes, &condition).map_err(refused)?;
         let mut answer = received.checksums;
         answer

@@ -15,7 +15,7 @@ use s3s::{S3Error, S3Result, TrailingHeaders};
 
 use super::attributes::{CRC64NVME, text};
 use super::refused::{broken_body, refused, with_code};
-use crate::bucket::{Payload, PayloadBuilder, Refusal};
+use crate::bucket::{ChecksumHeaders, Payload, PayloadBuilder, Refusal};
 
 const CRC32: &str = "x-amz-checksum-crc32";
 const CRC32C: &str = "x-amz-checksum-crc32c";
@@ -34,6 +34,7 @@ pub(super) async fn receive(
     body: Option<StreamingBlob>,
     headers: &HeaderMap,
     trailers: Option<&TrailingHeaders>,
+    rule: ChecksumHeaders,
 ) -> S3Result<Received> {
     let announced = text(headers, "x-amz-trailer")?.unwrap_or_default();
     let wanted = |name: &str| {
@@ -68,7 +69,8 @@ pub(super) async fn receive(
     let mut checksums = HeaderMap::new();
     for (name, value) in found {
         let Some(value) = value else { continue };
-        if wanted(name) && declared(name, headers, trailers)? != value {
+        let checked = wanted(name) && rule == ChecksumHeaders::Checked;
+        if checked && declared(name, headers, trailers)? != value {
             return Err(refused(Refusal::BadDigest(name)));
         }
         if let Ok(value) = HeaderValue::try_from(value) {

@@ -29,7 +29,9 @@ impl Backend {
         let input = request.input;
         let bucket = self.bucket(&input.bucket)?;
         let number = part_number(input.part_number)?;
-        let received = receive(input.body, &request.headers, request.trailing_headers.as_ref()).await?;
+        let trailers = request.trailing_headers.as_ref();
+        let rule = bucket.settings().checksum_headers;
+        let received = receive(input.body, &request.headers, trailers, rule).await?;
         let part =
             bucket.upload_part(&input.key, &input.upload_id, number, received.payload).map_err(refused)?;
         let mut answer = received.checksums;
