@@ -1,6 +1,7 @@
 //! The Lambda binaries under a Runtime API, between two stores and SQS.
 
 mod finder;
+mod parts;
 mod worker;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
-use ferry_transfer::job::{Message, ScanJob};
+use ferry_transfer::job::{Job, Message, PartJob, ScanJob};
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::{Error, ErrorKind, KeyRange, Result, RunId};
 use serde::{Deserialize, Serialize};
@@ -74,11 +74,13 @@ impl Finder {
                     })?;
                     let settled = match Message::parse(record.body.as_deref().unwrap_or_default()) {
                         Ok(Message::Scan(scan)) => self.scan_and_continue(scan, stop).await.map(|_report| ()),
-                        Ok(Message::Object(job)) => Err(Error::new(
-                            ErrorKind::InvalidInput,
-                            "a job for one object came to the finder; jobs belong on the workers' queue",
-                        )
-                        .on_key(job.key.as_str())),
+                        Ok(Message::Object(Job { key, .. }) | Message::Part(PartJob { key, .. })) => {
+                            Err(Error::new(
+                                ErrorKind::InvalidInput,
+                                "a job for one object came to the finder; jobs belong on the workers' queue",
+                            )
+                            .on_key(key.as_str()))
+                        }
                         Err(error) => {
                             Err(Error::new(ErrorKind::InvalidInput, "unreadable message").caused_by(error))
                         }

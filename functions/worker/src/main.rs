@@ -25,17 +25,24 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 async fn worker() -> Result<Worker> {
     let environment = lambda::Environment::read()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut copier = Copier::new(CopySettings::default(), Arc::clone(&clock));
     let (receipts, journal): (Arc<dyn ReceiptSink>, Arc<dyn DeleteJournal>) =
         match environment.state().await.context("the state cannot be reached")? {
-            Some(state) => (
-                Arc::new(StoredReceipts::new(Arc::clone(&state), Arc::clone(&clock))),
-                Arc::new(StoredJournal::new(state, Arc::clone(&clock))),
-            ),
+            Some(state) => {
+                copier = copier.remembering(Arc::clone(&state));
+                if let Some(queue) = environment.part_jobs().await? {
+                    copier = copier.sharing(queue);
+                }
+                (
+                    Arc::new(StoredReceipts::new(Arc::clone(&state), Arc::clone(&clock))),
+                    Arc::new(StoredJournal::new(state, Arc::clone(&clock))),
+                )
+            }
             None => (Arc::new(NoReceipts), Arc::new(NoJournal)),
         };
     Ok(Worker {
         routes: environment.routes().await.context("the task's stores cannot be reached")?,
-        copier: Arc::new(Copier::new(CopySettings::default(), Arc::clone(&clock))),
+        copier: Arc::new(copier),
         receipts,
         journal,
         dead_letters: environment.dead_letters().await?,

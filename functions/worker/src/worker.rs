@@ -9,13 +9,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use ferry_transfer::agree::agree;
+use ferry_transfer::agree::{agree, agree_part};
 use ferry_transfer::copy::Copier;
 use ferry_transfer::deletion::DeleteJournal;
-use ferry_transfer::job::{Job, Message};
+use ferry_transfer::job::{Action, Found, Job, Message, PartJob};
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::receipt::{Failed, Outcome, Receipt, ReceiptSink};
-use ferry_transfer::{Clock, Error, ErrorKind, Routes, SharedQueue};
+use ferry_transfer::{Clock, Error, ErrorKind, Key, Routes, SharedQueue};
 use futures::FutureExt;
 use futures::future::join_all;
 
@@ -39,6 +39,29 @@ pub struct Worker {
     pub max_receive_count: u32,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
+}
+
+/// A job that has ended, and its message.
+struct Ended {
+    key: Key,
+    task: Option<String>,
+    run: Option<String>,
+    action: Action,
+    found: Option<Found>,
+    attempt: u32,
+    body: String,
+}
+
+impl Ended {
+    fn job(job: Job, attempt: u32, body: String) -> Self {
+        let Job { key, task, run, action, found, .. } = job;
+        Self { key, task, run, action, found, attempt, body }
+    }
+
+    fn part(part: PartJob, attempt: u32, body: String) -> Self {
+        let PartJob { key, task, run, .. } = part;
+        Self { key, task, run, action: Action::Copy, found: None, attempt, body }
+    }
 }
 
 /// What becomes of a message.
@@ -84,36 +107,50 @@ impl Worker {
             .and_then(|count| count.parse().ok())
             .unwrap_or(1);
         let body = record.body.unwrap_or_default();
-        let job = match Message::parse(&body) {
-            Ok(Message::Object(job)) => job,
+        match Message::parse(&body) {
+            Ok(Message::Object(job)) => {
+                let result = match self.routes.route(job.task.as_deref()).await {
+                    Ok(route) => agree(&self.copier, self.journal.as_ref(), &route, &job).await,
+                    Err(error) => Err(error),
+                };
+                self.conclude(Ended::job(job, attempt, body), result).await
+            }
+            Ok(Message::Part(part)) => {
+                let result = match self.routes.route(part.task.as_deref()).await {
+                    Ok(route) => agree_part(&self.copier, &route, &part).await,
+                    Err(error) => Err(error),
+                };
+                self.conclude(Ended::part(part, attempt, body), result).await
+            }
             Ok(Message::Scan(_)) => {
-                return self.bury(body, "a scan message came to a worker; scans belong to the finder").await;
+                self.bury(body, "a scan message came to a worker; scans belong to the finder").await
             }
             Err(error) => {
                 let reason = ferry_transfer::chain(&error);
                 tracing::error!(message_id = record.message_id, reason, "a message can never succeed");
-                return self.bury(body, &reason).await;
+                self.bury(body, &reason).await
             }
-        };
-        let result = match self.routes.route(job.task.as_deref()).await {
-            Ok(route) => agree(&self.copier, self.journal.as_ref(), &route, &job).await,
-            Err(error) => Err(error),
-        };
+        }
+    }
+
+    /// Records how a job ended, and decides whether its message comes back.
+    async fn conclude(&self, ended: Ended, result: Result<Outcome, Error>) -> Settled {
+        let attempt = ended.attempt;
         match result {
             Ok(outcome) => {
-                self.record(job, attempt, outcome);
+                self.record(&ended, outcome);
                 Settled::Done
             }
             Err(error) => {
                 let last = error.is_permanent() || attempt >= self.max_receive_count;
                 let reason = error.chain();
                 if last {
-                    tracing::error!(key = ?job.key, attempt, error = reason, "a job failed for good");
+                    tracing::error!(key = ?ended.key, attempt, error = reason, "a job failed for good");
                 } else {
-                    tracing::warn!(key = ?job.key, attempt, error = reason, "a job failed and will be tried again");
+                    tracing::warn!(key = ?ended.key, attempt, error = reason, "a job failed and will be tried again");
                 }
-                self.record(job, attempt, Outcome::Failed(Failed::new(&error, last)));
-                if last { self.bury(body, &reason).await } else { Settled::GiveBack }
+                self.record(&ended, Outcome::Failed(Failed::new(&error, last)));
+                if last { self.bury(ended.body, &reason).await } else { Settled::GiveBack }
             }
         }
     }
@@ -139,15 +176,15 @@ impl Worker {
         }
     }
 
-    fn record(&self, job: Job, attempt: u32, outcome: Outcome) {
+    fn record(&self, ended: &Ended, outcome: Outcome) {
         self.receipts.record(&Receipt {
-            key: job.key,
-            task: job.task,
-            run: job.run,
+            key: ended.key.clone(),
+            task: ended.task.clone(),
+            run: ended.run.clone(),
             at: self.clock.now(),
-            attempt,
-            action: job.action,
-            found: job.found,
+            attempt: ended.attempt,
+            action: ended.action,
+            found: ended.found,
             outcome,
         });
     }

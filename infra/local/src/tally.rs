@@ -108,6 +108,7 @@ impl ReceiptSink for Tally {
                 *counts.write_checks.entry(write_check_word(copied.write_check)).or_default() += 1;
             }
             Outcome::UpToDate => counts.up_to_date += 1,
+            Outcome::Divided { .. } | Outcome::Part { .. } => {}
             Outcome::Deleted => counts.deleted += 1,
             Outcome::Skipped { reason } => *counts.skipped.entry(*reason).or_default() += 1,
             Outcome::Failed(failed) if !failed.last => counts.retried += 1,

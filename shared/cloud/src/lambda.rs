@@ -7,10 +7,10 @@
 //! |---|---|
 //! | `FERRY_TASK` | the task, as JSON or YAML |
 //! | `FERRY_STORES` | the stores it names, as JSON or YAML: `{"name": {"provider": …, "credentials": "ssm:…"}}` |
-//! | `FERRY_JOB_QUEUE_URL` | where jobs go (finder) |
+//! | `FERRY_JOB_QUEUE_URL` | where jobs go (finder), and the parts of the largest objects (worker) |
 //! | `FERRY_SCAN_QUEUE_URL` | where what is left of a range goes (finder); default: nowhere else than the job queue |
 //! | `FERRY_DEAD_LETTER_QUEUE_URL` | where jobs go that can never succeed (worker) |
-//! | `FERRY_STATE` | where receipts, delete journals and checkpoints are kept: `NAME://bucket/prefix/`, NAME a store of `FERRY_STORES`; default: nowhere |
+//! | `FERRY_STATE` | where open uploads, receipts, delete journals and checkpoints are kept: `NAME://bucket/prefix/`, NAME a store of `FERRY_STORES`; default: nowhere |
 //! | `FERRY_MAX_RECEIVE_COUNT` | the job queue's `maxReceiveCount` (worker); default 5 |
 
 use std::collections::BTreeMap;
@@ -97,6 +97,11 @@ impl Environment {
                 Err(misconfigured("FERRY_JOB_QUEUE_URL is not set: there is nowhere to send jobs".to_owned()))
             }
         }
+    }
+
+    /// The queue of jobs, where the function was told of one.
+    pub async fn part_jobs(&self) -> Result<Option<SharedQueue>> {
+        optional(self.job_queue_url.as_deref()).await
     }
 
     /// The queue of scans, where it is one of its own.

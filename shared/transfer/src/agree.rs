@@ -4,15 +4,17 @@
 //! removing them ([`crate::deletion`]). Invariants: a copy is of the generation the source has at the moment of the read, whatever
 //! the message said; a write is conditional on what was seen at the destination, where that works.
 
+mod part;
 mod scope;
 
 use std::sync::Arc;
 
+pub use part::agree_part;
 pub(crate) use scope::rivals_at_source;
 use scope::{Look, look, refuse_contested};
 
-use crate::compare::{CompareMode, Evidence, Verdict, compare};
-use crate::copy::{Copier, CopyError, CopyRequest, KnownClass};
+use crate::compare::{self, CompareMode, Evidence, Verdict, compare};
+use crate::copy::{Copier, CopyError, CopyRequest, JobName, KnownClass};
 use crate::deletion::{self, DeleteJournal, Deletion};
 use crate::job::{Action, Job, Origin, SeenAtDestination};
 use crate::receipt::{Copied, Outcome, SkipReason};
@@ -56,10 +58,7 @@ enum Seen {
 }
 
 async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: Key) -> Result<Outcome> {
-    let mut generation = job.etag.clone();
-    let mut version_id = job.version_id.clone();
-    let mut size_hint_bytes = job.size;
-    let mut class = known_class(job);
+    let mut wanted = Wanted::hinted(job);
     let mut seen = match &job.destination {
         None => Seen::Unknown,
         Some(SeenAtDestination::Absent) => Seen::Absent,
@@ -84,21 +83,19 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                 return Ok(Outcome::UpToDate);
             }
             seen = destination.map_or(Seen::Absent, |head| Seen::Generation(head.etag));
-            size_hint_bytes = Some(source.size_bytes);
-            class = KnownClass::Known(source.attributes.storage_class);
-            generation = source.etag;
-            version_id = source.version_id;
+            wanted = Wanted::now(source);
         }
         let condition = condition(route, &seen);
         let is_conditional = condition != WriteCondition::None;
         let request = CopyRequest {
             key: job.key.clone(),
             destination_key: destination_key.clone(),
-            generation: generation.clone(),
-            version_id: version_id.clone(),
-            size_hint_bytes,
-            class: class.clone(),
+            generation: wanted.generation.clone(),
+            version_id: wanted.version_id.clone(),
+            size_hint_bytes: wanted.size_bytes,
+            class: wanted.class.clone(),
             condition,
+            job: Some(JobName { task: job.task.clone(), run: job.run.clone() }),
         };
         match copier.copy(route, request).await {
             Ok(copied) if later_scans_can_tell(route, &copied) => return Ok(Outcome::Copied(copied)),
@@ -106,13 +103,11 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                 Some(source) if source.etag != copied.source_etag => {
                     // A change that came while the copy was being written, and that its newer date would hide for ever.
                     seen = Seen::Generation(copied.destination_etag);
-                    size_hint_bytes = Some(source.size_bytes);
-                    class = KnownClass::Known(source.attributes.storage_class);
-                    generation = source.etag;
-                    version_id = source.version_id;
+                    wanted = Wanted::now(source);
                 }
                 _ => return Ok(Outcome::Copied(copied)),
             },
+            Err(CopyError::Divided { parts }) => return Ok(Outcome::Divided { parts }),
             Err(CopyError::SourceGone) => {
                 return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
             }
@@ -125,10 +120,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                     Look::Selected(source) => *source,
                     Look::Skip(reason) => return Ok(Outcome::Skipped { reason }),
                 };
-                size_hint_bytes = Some(source.size_bytes);
-                class = KnownClass::Known(source.attributes.storage_class);
-                generation = source.etag;
-                version_id = source.version_id;
+                wanted = Wanted::now(source);
             }
             Err(CopyError::DestinationChanged(error)) => {
                 let now = find(&route.destination, &destination_key).await?;
@@ -155,6 +147,36 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
     .on_key(job.key.as_str()))
 }
 
+/// What the next copy is to be of.
+struct Wanted {
+    generation: Option<ETag>,
+    version_id: Option<String>,
+    size_bytes: Option<u64>,
+    class: KnownClass,
+}
+
+impl Wanted {
+    /// What the message says: hints, as far as it goes.
+    fn hinted(job: &Job) -> Self {
+        Self {
+            generation: job.etag.clone(),
+            version_id: job.version_id.clone(),
+            size_bytes: job.size,
+            class: known_class(job),
+        }
+    }
+
+    /// What the source has now.
+    fn now(source: ObjectHead) -> Self {
+        Self {
+            generation: source.etag,
+            version_id: source.version_id,
+            size_bytes: Some(source.size_bytes),
+            class: KnownClass::Known(source.attributes.storage_class),
+        }
+    }
+}
+
 /// A listing tells the class, and leaves the standard one out.
 fn known_class(job: &Job) -> KnownClass {
     match (&job.storage_class, job.origin) {
@@ -170,12 +192,7 @@ fn later_scans_can_tell(route: &Route, copied: &Copied) -> bool {
     let (Some(source), Some(destination)) = (&copied.source_etag, &copied.destination_etag) else {
         return false;
     };
-    let known = route.known_etags();
-    let both_md5 = source.as_md5().is_some()
-        && destination.as_md5().is_some()
-        && known.source_is_md5.may()
-        && known.destination_is_md5.may();
-    both_md5 || source == destination
+    compare::etags_tell(source, destination, route.known_etags()).is_some()
 }
 
 fn condition(route: &Route, seen: &Seen) -> WriteCondition {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{Entry, Support};
+use crate::{ETag, Entry, Support};
 
 /// How to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -107,15 +107,21 @@ pub fn compare(mode: CompareMode, source: &Entry, destination: &Entry, known: Kn
 /// `None` where the tags say nothing.
 fn compare_etags(source: &Entry, destination: &Entry, known: KnownETags) -> Option<Verdict> {
     let (source, destination) = (source.etag.as_ref()?, destination.etag.as_ref()?);
+    etags_tell(source, destination, known)
+        .map(|same| if same { Verdict::Same(Evidence::Etag) } else { Verdict::Different(Reason::Etag) })
+}
+
+/// Whether two ETags tell that two objects are the same or that they are not; `None` where they say nothing.
+pub fn etags_tell(source: &ETag, destination: &ETag, known: KnownETags) -> Option<bool> {
     if source.proves_same_bytes(destination) {
-        return Some(Verdict::Same(Evidence::Etag));
+        return Some(true);
     }
     let both_md5 = source.as_md5().is_some()
         && destination.as_md5().is_some()
         && known.source_is_md5.may()
         && known.destination_is_md5.may();
     // Two multipart tags, or one of each form, differ for equal bytes when the part boundaries do.
-    both_md5.then_some(Verdict::Different(Reason::Etag))
+    both_md5.then_some(false)
 }
 
 fn compare_times(source: &Entry, destination: &Entry) -> Verdict {
@@ -138,7 +144,7 @@ fn may_be_newer(source: OffsetDateTime, destination: OffsetDateTime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ETag, Key};
+    use crate::Key;
 
     const MD5_A: &str = "5d41402abc4b2a76b9719d911017c592";
     const MD5_B: &str = "7d793037a0760186574b0282f2f435e7";

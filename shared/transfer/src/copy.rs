@@ -23,7 +23,7 @@ use crate::store::WriteCondition;
 use crate::upload::UploadRecords;
 use crate::{
     Attributes, Capabilities, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, PartPlan,
-    PartPlanError, StorageClass, Support,
+    PartPlanError, SharedQueue, StorageClass, Support,
 };
 
 const MIB: u64 = 1 << 20;
@@ -105,6 +105,17 @@ pub struct CopyRequest {
     pub class: KnownClass,
     /// What must hold of the destination.
     pub condition: WriteCondition,
+    /// Whose parts they are, should they become jobs of their own; `None` keeps them together.
+    pub job: Option<JobName>,
+}
+
+/// The task and the run that a job belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobName {
+    /// The task.
+    pub task: Option<String>,
+    /// The run.
+    pub run: Option<String>,
 }
 
 /// What is known of an object's storage class before it is read.
@@ -132,6 +143,11 @@ pub enum CopyError {
     DestinationChanged(Error),
     /// The destination does not support the write that carries the condition as it was asked.
     WriteUnsupported(Error),
+    /// Its parts have become jobs of their own.
+    Divided {
+        /// How many.
+        parts: u32,
+    },
     /// Anything else.
     Failed(Error),
 }
@@ -170,7 +186,11 @@ pub struct Copier {
     buffers: Semaphore,
     /// Where uploads are remembered that this process may not live to complete.
     uploads: Option<UploadRecords>,
+    /// Where the parts of the largest objects go for any worker to take.
+    part_jobs: Option<SharedQueue>,
 }
+
+pub use multipart::PartProgress;
 
 /// How a copy in parts ended.
 enum InParts {
@@ -195,6 +215,7 @@ impl Copier {
             clock,
             settings,
             uploads: None,
+            part_jobs: None,
         }
     }
 
@@ -202,6 +223,13 @@ impl Copier {
     #[must_use]
     pub fn remembering(mut self, state: SharedState) -> Self {
         self.uploads = Some(UploadRecords::new(state));
+        self
+    }
+
+    /// Shares the largest objects out: their parts become jobs on this queue.
+    #[must_use]
+    pub fn sharing(mut self, part_jobs: SharedQueue) -> Self {
+        self.part_jobs = Some(part_jobs);
         self
     }
 

@@ -170,6 +170,7 @@ impl Attempt<'_> {
             } else {
                 WriteCondition::None
             },
+            job: None,
         };
         match self.copier.copy(trash, request).await {
             Ok(_copied) => {}
@@ -197,6 +198,10 @@ impl Attempt<'_> {
                 }
             }
             Err(CopyError::Failed(error) | CopyError::UploadGone(error)) => return Err(error),
+            Err(CopyError::Divided { .. }) => {
+                let message = "a copy into the trash was shared out, and must not be: it is part of a delete";
+                return Err(Error::new(ErrorKind::Other, message));
+            }
         }
         self.write(Step::Trashed { trash_key }).await?;
         Ok(None)

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::compare::Reason;
+use crate::store::UploadId;
 use crate::{ETag, Key, KeyRange, StorageClass};
 
 /// A message, parsed.
@@ -15,6 +16,8 @@ use crate::{ETag, Key, KeyRange, StorageClass};
 pub enum Message {
     /// One object.
     Object(Job),
+    /// One part of an object.
+    Part(PartJob),
     /// One range of keys.
     Scan(ScanJob),
 }
@@ -112,6 +115,29 @@ pub enum Found {
     Contested,
 }
 
+/// Copy one part of an object that is shared out among workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartJob {
+    /// The full key at the source.
+    pub key: Key,
+    /// The task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The source's generation that the upload is made of.
+    pub etag: ETag,
+    /// The object's size in bytes.
+    #[serde(rename = "size")]
+    pub size_bytes: u64,
+    /// The upload.
+    pub upload_id: UploadId,
+    /// The part, from 1.
+    #[serde(rename = "part")]
+    pub part_number: u32,
+}
+
 /// List and compare one range of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanJob {
@@ -172,8 +198,33 @@ struct Wire {
     origin: Option<serde_json::Value>,
     destination: Option<SeenAtDestination>,
     found: Option<serde_json::Value>,
+    upload_id: Option<serde_json::Value>,
+    part: Option<serde_json::Value>,
     #[serde(default)]
     range: KeyRange,
+}
+
+impl Wire {
+    /// As the job of a part, of which nothing is a hint.
+    fn part(self) -> Result<PartJob, MessageError> {
+        let lacks = |what: &str| MessageError::UnknownShape(format!("the part has no {what}"));
+        let number = |value: Option<serde_json::Value>| value.and_then(|value| value.as_u64());
+        Ok(PartJob {
+            key: self.key.and_then(|key| Key::new(key).ok()).ok_or_else(|| lacks("key"))?,
+            task: self.task,
+            run: self.run,
+            etag: self.etag.as_deref().and_then(ETag::parse).ok_or_else(|| lacks("etag"))?,
+            size_bytes: number(self.size).ok_or_else(|| lacks("size"))?,
+            upload_id: self
+                .upload_id
+                .and_then(|id| id.as_str().map(|id| UploadId(id.to_owned())))
+                .ok_or_else(|| lacks("upload_id"))?,
+            part_number: number(self.part)
+                .and_then(|part| u32::try_from(part).ok())
+                .filter(|part| *part > 0)
+                .ok_or_else(|| lacks("part"))?,
+        })
+    }
 }
 
 impl Message {
@@ -192,6 +243,7 @@ impl Message {
             Some("scan") => {
                 return Ok(Self::Scan(ScanJob { task: wire.task, run: wire.run, range: wire.range }));
             }
+            Some("part") => return wire.part().map(Self::Part),
             Some(other) => return Err(MessageError::UnknownShape(format!("unknown action {other:?}"))),
         };
         let key = wire.key.ok_or_else(|| MessageError::UnknownShape("it has no key".to_owned()))?;
@@ -222,6 +274,10 @@ impl Message {
     pub fn to_json(&self) -> String {
         let value = match self {
             Self::Object(job) => serde_json::to_value(job),
+            Self::Part(part) => serde_json::to_value(part).map(|mut value| {
+                value["action"] = "part".into();
+                value
+            }),
             Self::Scan(scan) => serde_json::to_value(scan).map(|mut value| {
                 value["action"] = "scan".into();
                 value
@@ -242,7 +298,7 @@ mod tests {
     fn object(body: &str) -> Job {
         match Message::parse(body).expect("a message") {
             Message::Object(job) => job,
-            Message::Scan(scan) => panic!("{scan:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -311,6 +367,31 @@ mod tests {
         let refused = |char: char| char < ' ' || matches!(char, '\u{fffe}' | '\u{ffff}');
         assert!(!text.contains(refused), "{text}");
         assert_eq!(Message::parse(&text).expect("parses"), message);
+    }
+
+    #[test]
+    fn parts_survive_the_wire_and_lack_nothing() {
+        let part = Message::Part(PartJob {
+            key: Key::new("a\u{1}b").expect("key"),
+            task: Some("t".into()),
+            run: None,
+            etag: ETag::parse("abc-9").expect("tag"),
+            size_bytes: 1 << 43,
+            upload_id: UploadId("u/+=".into()),
+            part_number: 10_000,
+        });
+        assert_eq!(Message::parse(&part.to_json()).expect("parses"), part);
+        let whole: serde_json::Value = serde_json::from_str(&part.to_json()).expect("json");
+        for field in ["key", "etag", "size", "upload_id", "part"] {
+            let mut lacking = whole.clone();
+            lacking.as_object_mut().expect("object").remove(field);
+            assert!(
+                matches!(Message::parse(&lacking.to_string()), Err(MessageError::UnknownShape(_))),
+                "{field}"
+            );
+        }
+        // In any other message they are unknown fields like all others.
+        assert_eq!(object(r#"{"key":"k","part":"x","upload_id":7}"#).key.as_str(), "k");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod job;
 mod key;
 pub mod key_source;
+pub mod large;
 pub mod listing;
 mod object;
 mod parts;

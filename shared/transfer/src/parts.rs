@@ -78,6 +78,11 @@ impl PartPlan {
         fits.then_some(Self { size_bytes, part_bytes: first_part_bytes })
     }
 
+    /// A cut that was made before, by its part size.
+    pub fn of_parts(size_bytes: u64, part_bytes: u64) -> Option<Self> {
+        (size_bytes > 0 && part_bytes > 0).then_some(Self { size_bytes, part_bytes })
+    }
+
     /// Size of every part but the last, in bytes.
     pub fn part_bytes(self) -> u64 {
         self.part_bytes

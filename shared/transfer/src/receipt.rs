@@ -55,6 +55,18 @@ pub enum Outcome {
     UpToDate,
     /// It was gone at the source, and is gone at the destination now.
     Deleted,
+    /// Its parts have become jobs of their own, the last of which ends in the object's receipt.
+    Divided {
+        /// How many.
+        parts: u32,
+    },
+    /// One part of it is settled, and others are not.
+    Part {
+        /// Which, from 1.
+        part_number: u32,
+        /// How.
+        end: PartEnd,
+    },
     /// Nothing was done, on purpose.
     Skipped {
         /// Why.
@@ -62,6 +74,23 @@ pub enum Outcome {
     },
     /// Nothing was done, or not all.
     Failed(Failed),
+}
+
+impl Outcome {
+    /// Whether it says what became of the object. Each job of an object ends in one outcome that does.
+    pub fn is_of_object(&self) -> bool {
+        !matches!(self, Self::Divided { .. } | Self::Part { .. })
+    }
+}
+
+/// How the job of one part ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartEnd {
+    /// It is at the destination.
+    Copied,
+    /// Its upload was completed or dropped before.
+    Outlived,
 }
 
 /// A copy that was made.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::CompareMode;
 use crate::deletion::Trash;
 use crate::key_source::KeySource;
+use crate::large::Large;
 use crate::rewrite::Rewrite;
 use crate::select::Select;
 use crate::server_side::ServerSideRule;
@@ -57,6 +58,9 @@ pub struct Task {
     /// Whether the store copies by itself where both ends are one.
     #[serde(default)]
     pub server_side: ServerSideRule,
+    /// How the largest objects are treated.
+    #[serde(default)]
+    pub large: Large,
 }
 
 fn schema_version() -> u32 {
@@ -80,6 +84,7 @@ impl Task {
             storage_class: StorageClassRule::default(),
             unsupported: UnsupportedRule::default(),
             server_side: ServerSideRule::default(),
+            large: Large::default(),
         }
     }
 }

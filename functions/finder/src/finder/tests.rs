@@ -64,7 +64,7 @@ impl Stage {
             .into_iter()
             .map(|message| match message {
                 Message::Object(job) => job,
-                Message::Scan(scan) => panic!("{scan:?} is no job"),
+                other => panic!("{other:?} is no job of an object"),
             })
             .collect()
     }

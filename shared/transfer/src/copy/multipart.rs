@@ -10,6 +10,7 @@ mod cut;
 mod finish;
 mod part;
 mod proof;
+mod share;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +23,12 @@ use crate::receipt::{Copied, WriteCheck};
 use crate::route::Route;
 use crate::store::{HeadRequest, UploadId, UploadedPart};
 use crate::upload::UploadRecord;
-use crate::{ETag, Error, ErrorKind, ObjectHead, PartPlan};
+use crate::{ETag, Error, ErrorKind, ObjectHead, PartPlan, Support};
 
 use begin::PartThere;
+use cut::Cut;
 use proof::ReadProof;
+pub use share::PartProgress;
 
 /// One upload under way.
 struct Upload<'a> {
@@ -76,6 +79,10 @@ impl Copier {
             return Ok(InParts::Small);
         };
         let (upload, there) = self.begin(route, request, &head, generation, cut).await?;
+        let missing: Vec<u32> = upload.missing(&there).collect();
+        if self.share(&upload, &missing).await? {
+            return Err(CopyError::Divided { parts: u32::try_from(missing.len()).unwrap_or(u32::MAX) });
+        }
         let (copied, leftover) = match self.send_parts(&upload, there).await {
             Ok(parts) => {
                 let copied = self.finish(&upload, parts).await;
@@ -97,10 +104,7 @@ impl Copier {
         upload: &Upload<'_>,
         mut there: BTreeMap<u32, PartThere>,
     ) -> Result<Vec<Part>, CopyError> {
-        let at_once = match &upload.proof {
-            ReadProof::WholeMd5(_) => 1,
-            _ => self.settings.parts_in_flight.max(1),
-        };
+        let at_once = if upload.proof.needs_order() { 1 } else { self.settings.parts_in_flight.max(1) };
         let mut parts: Vec<Part> = stream::iter(upload.plan.parts())
             .map(|(number, range)| self.settle_part(upload, number, range, there.remove(&number)))
             .buffer_unordered(at_once)
@@ -108,6 +112,61 @@ impl Copier {
             .await?;
         parts.sort_unstable_by_key(|part| part.uploaded.part_number);
         Ok(parts)
+    }
+}
+
+impl<'a> Upload<'a> {
+    /// An upload that another process began, but for its tags.
+    fn of_record(
+        route: &'a Arc<Route>,
+        request: &'a CopyRequest,
+        head: &'a ObjectHead,
+        generation: &'a ETag,
+        cut: Cut,
+        record: UploadRecord,
+    ) -> Self {
+        let id = record.upload_id.clone();
+        Self::new(route, request, head, generation, cut, id, Some(record))
+    }
+
+    fn new(
+        route: &'a Arc<Route>,
+        request: &'a CopyRequest,
+        head: &'a ObjectHead,
+        generation: &'a ETag,
+        cut: Cut,
+        id: UploadId,
+        record: Option<UploadRecord>,
+    ) -> Self {
+        let destination_says_crc = route.destination.capabilities().crc64_nvme == Support::Yes;
+        let proof = ReadProof::choose(route, head, cut.boundaries);
+        let digests = DigestSet {
+            md5: matches!(proof, ReadProof::PartMd5s(_))
+                || (!destination_says_crc && route.destination_etags.wants_md5()),
+            crc64_xz: head.checksums.crc64_xz.is_some(),
+        };
+        Self {
+            route,
+            request,
+            head,
+            generation,
+            plan: cut.plan,
+            id,
+            tags: Vec::new(),
+            digests,
+            proof,
+            record,
+        }
+    }
+
+    /// The parts that are not there, ascending.
+    fn missing<'b>(&'b self, there: &'b BTreeMap<u32, PartThere>) -> impl Iterator<Item = u32> + 'b {
+        self.plan
+            .parts()
+            .filter(|(number, range)| {
+                there.get(number).is_none_or(|there| there.listed.size_bytes != range.length_bytes())
+            })
+            .map(|(number, _)| number)
     }
 }
 

@@ -8,16 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cut::Cut;
-use super::proof::ReadProof;
 use super::{Leftover, Upload};
-use crate::checksum::DigestSet;
 use crate::copy::{Copier, CopyError, CopyRequest};
 use crate::route::Route;
 use crate::store::{
     CreateUploadRequest, HeadRequest, ListPartsRequest, ListedPart, UploadId, WriteCondition,
 };
 use crate::upload::{AttributesName, NotedDigests, UploadOrigin, UploadRecord, UploadRecords, UploadSlot};
-use crate::{Attributes, ETag, Error, ErrorKind, Key, ObjectHead, Result, Support};
+use crate::{Attributes, ETag, Error, ErrorKind, Key, ObjectHead, Result};
 
 /// How often the beginning gives way to somebody who begins the same upload at the same moment.
 const TURNS_MAX: u32 = 3;
@@ -69,15 +67,8 @@ impl Copier {
             }
             None => Begun::anew(create(route, request, attributes).await?, None),
         };
-        let destination_says_crc = route.destination.capabilities().crc64_nvme == Support::Yes;
-        let proof = ReadProof::choose(route, head, cut.boundaries);
-        let digests = DigestSet {
-            md5: matches!(proof, ReadProof::PartMd5s(_))
-                || (!destination_says_crc && route.destination_etags.wants_md5()),
-            crc64_xz: head.checksums.crc64_xz.is_some(),
-        };
-        let (Begun { id, there, record }, plan) = (begun, cut.plan);
-        Ok((Upload { route, request, head, generation, plan, id, tags, digests, proof, record }, there))
+        let Begun { id, there, record } = begun;
+        Ok((Upload { tags, ..Upload::new(route, request, head, generation, cut, id, record) }, there))
     }
 
     async fn begin_or_continue(
@@ -109,12 +100,15 @@ impl Copier {
                     );
                     return Ok(Begun { id: record.upload_id.clone(), there, record: slot.record });
                 }
-                if record.origin != origin {
-                    drop_upload(route, &record.key, &record.upload_id).await;
-                } else if request.condition == WriteCondition::Absent {
+                if record.origin == origin {
                     // It has ended, and perhaps well: somebody may just have completed it.
-                    not_there_yet(route, request).await?;
+                    still_wanted(route, request).await?;
+                } else {
+                    drop_upload(route, &record.key, &record.upload_id).await;
                 }
+            } else if self.shares(route, origin.size_bytes) {
+                // As above, and the record is gone already. For the largest objects that is worth a question.
+                still_wanted(route, request).await?;
             }
             let id = create(route, request, attributes.clone()).await?;
             let record = UploadRecord {
@@ -236,17 +230,22 @@ async fn parts_there(
     }
 }
 
-/// An upload that was to make an object where there was none has ended. If there is one now, it need not be made again.
-async fn not_there_yet(route: &Route, request: &CopyRequest) -> Result<(), CopyError> {
+/// Whether the destination still is what the write is to find there; otherwise somebody else has completed an upload meanwhile.
+async fn still_wanted(route: &Route, request: &CopyRequest) -> Result<(), CopyError> {
     let key = &request.destination_key;
-    match route.destination.head(HeadRequest::of(key)).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(CopyError::at_destination(error, key)),
-        Ok(_) => Err(CopyError::UploadGone(
-            Error::new(ErrorKind::Transient, "the upload was completed by somebody else")
-                .on_key(key.as_str()),
-        )),
-    }
+    let now = match route.destination.head(HeadRequest::of(key)).await {
+        Ok(head) => Some(head),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(CopyError::at_destination(error, key)),
+    };
+    let holds = match (&request.condition, now) {
+        (WriteCondition::None, _) | (WriteCondition::Absent, None) => true,
+        (WriteCondition::Matches(etag), Some(now)) => now.etag.as_ref() == Some(etag),
+        (WriteCondition::Absent, Some(_)) | (WriteCondition::Matches(_), None) => false,
+    };
+    let completed = "somebody else has written the object meanwhile";
+    let gone = || CopyError::UploadGone(Error::new(ErrorKind::Transient, completed).on_key(key.as_str()));
+    if holds { Ok(()) } else { Err(gone()) }
 }
 
 /// Whether it is gone.

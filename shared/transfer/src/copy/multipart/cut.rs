@@ -9,6 +9,7 @@ use crate::store::HeadRequest;
 use crate::{ETag, Error, ErrorKind, Key, ObjectHead, PartOfObject, PartPlan};
 
 /// How an object is cut.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Cut {
     pub(super) plan: PartPlan,
     pub(super) boundaries: Boundaries,

@@ -59,6 +59,11 @@ impl ReadProof {
         }
     }
 
+    /// Whether parts have to be read one after another.
+    pub(super) fn needs_order(&self) -> bool {
+        matches!(self, Self::WholeMd5(_))
+    }
+
     /// Lets a body that is being read pass through the digest of the whole.
     pub(super) fn watch(&self, body: Body) -> Body {
         let Self::WholeMd5(running) = self else { return body };
