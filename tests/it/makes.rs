@@ -9,7 +9,7 @@ use ferry_testkit::fixtures::{awkward_keys, body_of};
 use ferry_testkit::operation::Operation;
 use ferry_testkit::quirks::{Make, QuirkProxy};
 use ferry_tests::{Pair, Side, StoreSetup};
-use ferry_transfer::Attributes;
+use ferry_transfer::{Attributes, StorageClass};
 
 use crate::objects::{bytes, every_attribute, fill_small, make_old, parts, small_key, sync, whole};
 
@@ -149,4 +149,20 @@ async fn alibaba_is_asked_for_whole_pages() {
     sync(&pair, &[]).await.expect_code(0);
     let pages = pair.source.log().count(Operation::ListObjectsV2);
     assert!(pages <= 2, "{pages} pages of 150 keys, one of them to see whether the bucket is there");
+}
+
+#[tokio::test]
+async fn a_class_that_the_destination_refuses_is_answered_with_the_flag_that_helps() {
+    // Nothing is known of this store's classes, so it is asked for the source's own.
+    let unnamed = StoreSetup { yaml: &["region: auto"], ..StoreSetup::of(Make::CloudflareR2) };
+    let pair = Pair::with(StoreSetup::default(), unnamed).await;
+    let glacier_ir = StorageClass::parse("GLACIER_IR");
+    pair.from().put_object_with(
+        "k",
+        "body",
+        Attributes { storage_class: glacier_ir, ..Attributes::default() },
+    );
+    let ended = sync(&pair, &[]).await.expect_code(1);
+    assert!(ended.shows("--storage-class"), "{ended}");
+    sync(&pair, &["--storage-class", "STANDARD"]).await.expect_code(0);
 }

@@ -39,6 +39,9 @@ pub(super) fn compose(place: &Place<'_>, kind: ErrorKind, refusal: &Refusal<'_>)
         "PublicEndpointForbidden" => "this account may not reach the bucket over the provider's public host: use the \
                                       internal endpoint, or a custom domain with `addressing: bucket-host`"
             .to_owned(),
+        "InvalidStorageClass" => {
+            "the store does not take this storage class: choose one that it has with --storage-class".to_owned()
+        }
         "NonStandardHostForbidden" => "the store does not serve this host name: check the endpoint".to_owned(),
         _ if kind == ErrorKind::Configuration => misdirected(refusal),
         _ => general(place, kind, refusal),
