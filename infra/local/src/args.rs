@@ -10,7 +10,9 @@
 )]
 
 mod attributes;
+mod certificate;
 mod delete;
+mod history;
 mod keys;
 mod probe;
 mod state;
@@ -28,7 +30,9 @@ pub use ferry_transfer::Size;
 use ferry_transfer::task::Location;
 
 pub use self::attributes::AttributeArgs;
+pub use self::certificate::CertificateArgs;
 pub use self::delete::DeleteArgs;
+pub use self::history::{RunsArgs, UndeleteArgs, WhyArgs};
 pub use self::keys::KeyArgs;
 pub use self::probe::ProbeArgs;
 pub use self::state::StateArgs;
@@ -61,6 +65,12 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     /// Compare both sides and list every difference
     Verify(Box<VerifyArgs>),
+    /// Tell everything known about one key: past runs, both sides now, what a sync would do
+    Why(Box<WhyArgs>),
+    /// List past runs, or show one
+    Runs(RunsArgs),
+    /// Bring back what a run deleted: from the trash, a delete marker or an earlier version
+    Undelete(Box<UndeleteArgs>),
     /// Show all of it at work on this machine: no account, no network, nothing left behind
     Demo(DemoArgs),
     /// List buckets or keys
@@ -399,6 +409,9 @@ pub struct VerifyArgs {
     /// Objects that are at the destination only are no difference
     #[arg(long)]
     pub ignore_extra: bool,
+    /// What to write down.
+    #[command(flatten)]
+    pub certificate: CertificateArgs,
 }
 
 /// Which objects a verification reads.

@@ -5,5 +5,8 @@ pub mod ls;
 pub mod plan;
 pub mod presign;
 pub mod probe;
+pub mod runs;
 pub mod sync;
+pub mod undelete;
 pub mod verify;
+pub mod why;

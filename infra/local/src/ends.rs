@@ -153,6 +153,11 @@ fn wrap(bucket: S3Bucket, meter: &Arc<Meter>) -> SharedStore {
     Arc::new(RetryingStore::new(metered, Backoff::default(), Arc::new(SystemClock)))
 }
 
+/// A bucket of one store, for commands that need no second one.
+pub fn store_of(side: &Side, bucket: &str) -> SharedStore {
+    wrap(side.account.bucket(bucket), &Arc::default())
+}
+
 /// One store, connected.
 #[derive(Debug)]
 pub struct Side {

@@ -31,7 +31,10 @@ pub fn run(args: Args) -> Exit {
         match command {
             Command::Sync(sync) => command::sync::run(*sync, &output).await,
             Command::Plan(plan) => command::plan::run(*plan, &output).await,
-            Command::Verify(verify) => command::verify::run(*verify, &output).await,
+            Command::Verify(verify) => Box::pin(command::verify::run(*verify, &output)).await,
+            Command::Why(why) => command::why::run(*why, &output).await,
+            Command::Runs(runs) => command::runs::run(runs, &output).await,
+            Command::Undelete(undelete) => command::undelete::run(*undelete, &output).await,
             Command::Demo(demo) => command::demo::run(demo, &output).await,
             Command::Ls(ls) => command::ls::run(*ls, &output).await,
             Command::Probe(probe) => Box::pin(command::probe::run(*probe, &output)).await,

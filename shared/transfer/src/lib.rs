@@ -23,6 +23,7 @@ mod key;
 pub mod key_source;
 pub mod large;
 pub mod listing;
+pub mod manifest;
 mod object;
 mod parts;
 pub mod plan;

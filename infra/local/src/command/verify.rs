@@ -1,20 +1,23 @@
 //! `ferry verify`: every difference between both sides.
 //!
-//! Owns: what counts as a difference, and reading objects where listings prove too little. Differences are printed as they are found,
-//! so that any number of them fits in memory. Invariant: a listing that does not end cleanly is an error, never agreement.
+//! Owns: what counts as a difference, and which objects are read because listings prove too little. Differences are printed in order of
+//! names as they are found, so that any number of them fits in memory. Invariant: a listing that does not end cleanly is an error, never agreement.
 
+mod certificate;
+mod reading;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use anyhow::Result;
-use ferry_transfer::checksum::{DigestSet, Digests};
 use ferry_transfer::compare::Evidence;
+use ferry_transfer::manifest::{Found, Named, Proof};
 use ferry_transfer::scan::Finding;
 use ferry_transfer::sightings::Findings;
-use ferry_transfer::store::GetRequest;
-use ferry_transfer::{Attributes, Body, Entry, Route, SharedStore};
+use ferry_transfer::{Entry, Route};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use futures::stream::FuturesOrdered;
 use indicatif::HumanCount;
 use serde::Serialize;
 use serde_json::json;
@@ -23,6 +26,9 @@ use crate::args::{OutputArgs, ReadWhich, VerifyArgs};
 use crate::command::ls::shown;
 use crate::ends::{Ends, Rules};
 use crate::exit::{BrokenListing, Exit, print};
+
+use certificate::{Certificate, Rechecked};
+use reading::{Content, read_both};
 
 /// Objects read at once, on both sides each.
 const READS_IN_FLIGHT: usize = 8;
@@ -61,65 +67,157 @@ struct Summary {
     /// Could not be read to be compared.
     unread: u64,
     in_agreement: bool,
+    /// What became of the ranges of an earlier manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rechecked: Option<Rechecked>,
 }
 
-/// What reading both copies of an object showed.
-enum Content {
-    Same,
-    Different(String),
-    Unread(String),
+/// A finding, and what reading both copies showed where they were read.
+struct Judged {
+    finding: Finding,
+    content: Option<Content>,
 }
 
 /// Compares both sides.
 pub async fn run(args: VerifyArgs, output: &OutputArgs) -> Result<Exit> {
     let ends = Ends::connect(args.pair, Rules::default()).await?;
     let task = &ends.route.task;
-    let mut summary = Summary {
-        source: task.source.to_string(),
-        destination: task.destination.to_string(),
-        ..Summary::default()
+    let mut verification = Verification {
+        summary: Summary {
+            source: task.source.to_string(),
+            destination: task.destination.to_string(),
+            ..Summary::default()
+        },
+        certificate: Certificate::begin(&args.certificate, task, output)?,
+        route: &ends.route,
+        ignore_extra: args.ignore_extra,
+        output,
     };
-    let mut reads: FuturesUnordered<BoxFuture<'static, (Entry, Content)>> = FuturesUnordered::new();
+    let is_to_be_read = |finding: &Finding| match finding {
+        Finding::Same { evidence, .. } => match args.read {
+            ReadWhich::None => false,
+            ReadWhich::Unproven => *evidence != Evidence::Etag,
+            ReadWhich::All => true,
+        },
+        _ => false,
+    };
+    // In the order of names, whatever is read first.
+    let mut waiting: FuturesOrdered<BoxFuture<'static, Judged>> = FuturesOrdered::new();
     let mut findings = Findings::new(&ends.route, &ends.documents);
     while let Some(finding) = findings.next().await.map_err(BrokenListing::from)? {
-        if let Finding::Same { source, destination, evidence } = &finding
-            && (args.read == ReadWhich::All
-                || (args.read == ReadWhich::Unproven && *evidence != Evidence::Etag))
-        {
-            summary.found += 1;
-            let (route, source, destination) = (Arc::clone(&ends.route), source.clone(), destination.clone());
-            reads.push(Box::pin(async move {
-                let content = read_both(&route, &source, &destination).await;
-                (source, content)
-            }));
-            if reads.len() >= READS_IN_FLIGHT
-                && let Some((source, content)) = reads.next().await
-            {
-                tell(summary.take_content(source, content), output)?;
-            }
-            continue;
+        if is_to_be_read(&finding) {
+            waiting.push_back(Box::pin(read(Arc::clone(&ends.route), finding)));
+        } else if waiting.is_empty() {
+            verification.conclude(&Judged { finding, content: None })?;
+        } else {
+            waiting.push_back(Box::pin(std::future::ready(Judged { finding, content: None })));
         }
-        tell(summary.take(finding, args.ignore_extra), output)?;
+        if waiting.len() >= READS_IN_FLIGHT
+            && let Some(judged) = waiting.next().await
+        {
+            verification.conclude(&judged)?;
+        }
     }
-    while let Some((source, content)) = reads.next().await {
-        tell(summary.take_content(source, content), output)?;
+    while let Some(judged) = waiting.next().await {
+        verification.conclude(&judged)?;
+    }
+    verification.end()
+}
+
+async fn read(route: Arc<Route>, finding: Finding) -> Judged {
+    let content = match &finding {
+        Finding::Same { source, destination, .. } => Some(read_both(&route, source, destination).await),
+        _ => None,
+    };
+    Judged { finding, content }
+}
+
+/// One verification under way.
+struct Verification<'a> {
+    summary: Summary,
+    certificate: Certificate<'a>,
+    route: &'a Route,
+    ignore_extra: bool,
+    output: &'a OutputArgs,
+}
+
+impl Verification<'_> {
+    fn conclude(&mut self, judged: &Judged) -> Result<()> {
+        let name = name(self.route, &judged.finding);
+        let difference = self.summary.take(judged, self.ignore_extra);
+        // A manifest has every difference, also those that nobody asks about today.
+        let words = difference.as_ref().map(|difference| (difference.kind, difference.detail.as_str()));
+        let left_out = match (&judged.finding, words) {
+            (Finding::Extra(_), None) => Some(("extra", "at the destination only")),
+            (_, words) => words,
+        };
+        if let Some(name) = &name {
+            for named in named(name, judged) {
+                self.certificate.add(&named, left_out)?;
+            }
+        }
+        tell(difference, self.output)
     }
 
-    let different = summary.missing
-        + summary.different
-        + summary.contested
-        + if args.ignore_extra { 0 } else { summary.extra };
-    summary.in_agreement = different == 0 && summary.unread == 0;
-    if output.json {
-        print(&json!({ "summary": summary }).to_string());
-    } else {
-        print(summary.text().trim_end());
+    fn end(self) -> Result<Exit> {
+        let Self { mut summary, certificate, ignore_extra, output, .. } = self;
+        summary.rechecked = certificate.end()?;
+        let different = summary.missing
+            + summary.different
+            + summary.contested
+            + if ignore_extra { 0 } else { summary.extra };
+        summary.in_agreement = different == 0 && summary.unread == 0;
+        if output.json {
+            print(&json!({ "summary": summary }).to_string());
+        } else {
+            print(summary.text().trim_end());
+        }
+        let has_changed = summary.rechecked.as_ref().is_some_and(Rechecked::has_changed);
+        Ok(match () {
+            () if different > 0 || has_changed => Exit::Different,
+            () if summary.unread > 0 => Exit::Failed,
+            () => Exit::Done,
+        })
     }
-    Ok(match () {
-        () if different > 0 => Exit::Different,
-        () if summary.unread > 0 => Exit::Failed,
-        () => Exit::Done,
-    })
+}
+
+/// What both sides call it; `None` where the task is not about it, or one side has no name for it.
+fn name<'a>(route: &Route, finding: &'a Finding) -> Option<Cow<'a, str>> {
+    match finding {
+        Finding::Missing(source) | Finding::Different { source, .. } | Finding::Same { source, .. } => {
+            route.name(&source.key).ok()
+        }
+        Finding::Contested(sources) => route.name(&sources.first()?.key).ok(),
+        Finding::Extra(destination) => {
+            destination.key.strip_prefix(&route.task.destination.prefix).map(Cow::Borrowed)
+        }
+        Finding::Excluded(_) | Finding::Nameless(_) => None,
+    }
+}
+
+/// The finding as a manifest has it: of several objects of one name, each.
+fn named<'a>(name: &'a str, judged: &'a Judged) -> Vec<Named<'a>> {
+    let one = |source, destination, found| vec![Named { name, source, destination, found }];
+    match &judged.finding {
+        Finding::Missing(source) => one(Some(source), None, Found::Missing),
+        Finding::Different { source, destination, .. } => {
+            one(Some(source), Some(destination), Found::Different)
+        }
+        Finding::Same { source, destination, evidence } => {
+            let found = match judged.content {
+                None => Found::Same((*evidence).into()),
+                Some(Content::Same) => Found::Same(Proof::Content),
+                Some(Content::Different(_)) => Found::Different,
+                Some(Content::Unread(_)) => Found::Unread,
+            };
+            one(Some(source), Some(destination), found)
+        }
+        Finding::Extra(destination) => one(None, Some(destination), Found::Extra),
+        Finding::Contested(sources) => {
+            sources.iter().flat_map(|source| one(Some(source), None, Found::Contested)).collect()
+        }
+        Finding::Excluded(_) | Finding::Nameless(_) => Vec::new(),
+    }
 }
 
 fn tell(difference: Option<Difference>, output: &OutputArgs) -> Result<()> {
@@ -134,28 +232,42 @@ fn tell(difference: Option<Difference>, output: &OutputArgs) -> Result<()> {
 }
 
 impl Summary {
-    fn take(&mut self, finding: Finding, ignore_extra: bool) -> Option<Difference> {
-        let (kind, entry, detail) = match finding {
-            Finding::Same { evidence, .. } => {
+    fn take(&mut self, judged: &Judged, ignore_extra: bool) -> Option<Difference> {
+        let (kind, entry, detail) = match &judged.finding {
+            Finding::Same { source, evidence, .. } => {
                 self.found += 1;
-                match evidence {
-                    Evidence::Etag => self.same_by_etag += 1,
-                    Evidence::SizeAndTime => self.same_by_size_and_time += 1,
-                    Evidence::Size => self.same_by_size += 1,
+                match &judged.content {
+                    None => {
+                        match evidence {
+                            Evidence::Etag => self.same_by_etag += 1,
+                            Evidence::SizeAndTime => self.same_by_size_and_time += 1,
+                            Evidence::Size => self.same_by_size += 1,
+                        }
+                        return None;
+                    }
+                    Some(Content::Same) => {
+                        self.same_by_content += 1;
+                        return None;
+                    }
+                    Some(Content::Different(detail)) => {
+                        self.different += 1;
+                        ("different", source, detail.clone())
+                    }
+                    Some(Content::Unread(error)) => {
+                        self.unread += 1;
+                        ("unread", source, error.clone())
+                    }
                 }
-                return None;
             }
             Finding::Missing(source) => {
                 self.found += 1;
                 self.missing += 1;
-                let detail = format!("{} bytes at the source only", source.size_bytes);
-                ("missing", source, detail)
+                ("missing", source, format!("{} bytes at the source only", source.size_bytes))
             }
             Finding::Different { source, destination, reason } => {
                 self.found += 1;
                 self.different += 1;
-                let detail =
-                    format!("{}: {} ≠ {}", reason.word(), described(&source), described(&destination));
+                let detail = format!("{}: {} ≠ {}", reason.word(), described(source), described(destination));
                 ("different", source, detail)
             }
             Finding::Extra(destination) => {
@@ -163,8 +275,7 @@ impl Summary {
                 if ignore_extra {
                     return None;
                 }
-                let detail = format!("{} bytes at the destination only", destination.size_bytes);
-                ("extra", destination, detail)
+                ("extra", destination, format!("{} bytes at the destination only", destination.size_bytes))
             }
             Finding::Excluded(_) => {
                 self.excluded += 1;
@@ -174,37 +285,12 @@ impl Summary {
                 self.found += sources.len() as u64;
                 self.contested += sources.len() as u64;
                 let keys: Vec<String> = sources.iter().map(|source| shown(source.key.as_str())).collect();
-                let first = sources.into_iter().next()?;
                 let claimants = if keys.len() > 1 { keys.join(", ") } else { "it and another".to_owned() };
-                ("contested", first, format!("one name at the destination for {claimants}"))
+                ("contested", sources.first()?, format!("one name at the destination for {claimants}"))
             }
-            Finding::Nameless(entry) => {
-                return Some(Difference {
-                    kind: "left out",
-                    key: entry.key.into(),
-                    detail: "the other side has no name for it".to_owned(),
-                });
-            }
+            Finding::Nameless(entry) => ("left out", entry, "the other side has no name for it".to_owned()),
         };
-        Some(Difference { kind, key: entry.key.into(), detail })
-    }
-
-    fn take_content(&mut self, source: Entry, content: Content) -> Option<Difference> {
-        let (kind, detail) = match content {
-            Content::Same => {
-                self.same_by_content += 1;
-                return None;
-            }
-            Content::Different(detail) => {
-                self.different += 1;
-                ("different", detail)
-            }
-            Content::Unread(error) => {
-                self.unread += 1;
-                ("unread", error)
-            }
-        };
-        Some(Difference { kind, key: source.key.into(), detail })
+        Some(Difference { kind, key: entry.key.as_str().to_owned(), detail })
     }
 
     fn text(&self) -> String {
@@ -226,6 +312,7 @@ impl Summary {
         row("excluded", self.excluded, false);
         row("unread", self.unread, false);
         text.push_str(if self.in_agreement { "In agreement.\n" } else { "Not in agreement.\n" });
+        text.push_str(&self.rechecked.as_ref().map(Rechecked::text).unwrap_or_default());
         let weak = self.same_by_size_and_time + self.same_by_size;
         if weak > 0 {
             text.push_str(&format!(
@@ -243,99 +330,28 @@ fn described(entry: &Entry) -> String {
     format!("{} bytes{etag}{modified}", entry.size_bytes)
 }
 
-/// Reads both copies as bytes pass by, holding neither.
-async fn read_both(route: &Route, source: &Entry, destination: &Entry) -> Content {
-    let (at_source, at_destination) =
-        futures::join!(read(&route.source, source), read(&route.destination, destination));
-    let ((source_attributes, source_digests), (destination_attributes, destination_digests)) =
-        match (at_source, at_destination) {
-            (Ok(source), Ok(destination)) => (source, destination),
-            (Err(error), _) | (_, Err(error)) => return Content::Unread(error.chain()),
-        };
-    if source_digests != destination_digests {
-        return Content::Different("the bytes differ".to_owned());
-    }
-    let differing = differing_attributes(&source_attributes, &destination_attributes);
-    if differing.is_empty() {
-        Content::Same
-    } else {
-        Content::Different(format!("{} differ", differing.join(", ")))
-    }
-}
-
-async fn read(store: &SharedStore, entry: &Entry) -> ferry_transfer::Result<(Attributes, Digests)> {
-    let get =
-        GetRequest { key: entry.key.clone(), if_match: entry.etag.clone(), version_id: None, range: None };
-    let response = store.get(get).await?;
-    let mut attributes = response.head.attributes;
-    if response.head.tag_count > 0 {
-        attributes.tags = store.get_tags(&entry.key, None).await?;
-        attributes.tags.sort();
-    }
-    let (body, digests) =
-        response.body.checked(DigestSet { md5: true, crc64_xz: false }, |_digests| Ok(()))?;
-    drain(body).await?;
-    let digests = digests.get().ok_or_else(|| {
-        ferry_transfer::Error::new(
-            ferry_transfer::ErrorKind::Transient,
-            "the body ended before its last byte",
-        )
-    })?;
-    Ok((attributes, digests))
-}
-
-async fn drain(body: Body) -> ferry_transfer::Result<()> {
-    if let Body::Stream(mut stream) = body {
-        while let Some(chunk) = stream.next().await {
-            chunk?;
-        }
-    }
-    Ok(())
-}
-
-/// The names of attributes that differ. Storage classes may: they follow the task's rule.
-fn differing_attributes(source: &Attributes, destination: &Attributes) -> Vec<&'static str> {
-    let pairs = [
-        ("Content-Type", source.content_type == destination.content_type),
-        ("Content-Encoding", source.content_encoding == destination.content_encoding),
-        ("Content-Language", source.content_language == destination.content_language),
-        ("Content-Disposition", source.content_disposition == destination.content_disposition),
-        ("Cache-Control", source.cache_control == destination.cache_control),
-        ("Expires", source.expires == destination.expires),
-        ("website redirect", source.website_redirect == destination.website_redirect),
-        ("user metadata", source.user_metadata == destination.user_metadata),
-        ("tags", source.tags == destination.tags),
-    ];
-    pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use ferry_transfer::Key;
 
     use super::*;
 
-    fn entry(key: &str) -> Entry {
-        Entry {
+    fn extra(key: &str) -> Judged {
+        let entry = Entry {
             key: Key::new(key).expect("key"),
             size_bytes: 3,
             etag: None,
             last_modified: None,
             storage_class: None,
-        }
+        };
+        Judged { finding: Finding::Extra(entry), content: None }
     }
 
     #[test]
     fn extra_objects_are_differences_unless_ignored() {
         let mut summary = Summary::default();
-        assert_eq!(summary.take(Finding::Extra(entry("a")), false).expect("difference").kind, "extra");
-        assert_eq!(summary.take(Finding::Extra(entry("b")), true), None);
+        assert_eq!(summary.take(&extra("a"), false).expect("difference").kind, "extra");
+        assert_eq!(summary.take(&extra("b"), true), None);
         assert_eq!(summary.extra, 2);
-    }
-
-    #[test]
-    fn attributes_are_compared_by_name() {
-        let with_type = Attributes { content_type: Some("text/plain".into()), ..Attributes::default() };
-        assert_eq!(differing_attributes(&with_type, &Attributes::default()), ["Content-Type"]);
     }
 }
