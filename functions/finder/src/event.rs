@@ -46,7 +46,7 @@ pub enum FinderResponse {
         /// The run.
         run: RunId,
         /// What was found in the time there was.
-        report: ScanReport,
+        report: Box<ScanReport>,
     },
 }
 
@@ -63,7 +63,7 @@ impl Finder {
                 let run = run.map_or_else(|| RunId::new(self.clock.as_ref()), RunId::from);
                 let scan = ScanJob { task, run: Some(run.as_str().to_owned()), range: KeyRange::ALL };
                 let report = self.scan_and_continue(scan, stop).await?;
-                Ok(FinderResponse::Scanned { run, report })
+                Ok(FinderResponse::Scanned { run, report: Box::new(report) })
             }
             FinderEvent::Scans(batch) => {
                 let mut response = SqsBatchResponse::default();
@@ -101,9 +101,9 @@ impl Finder {
         let route = self.routes.route(scan.task.as_deref()).await?;
         let run = scan.run.clone().map_or_else(|| RunId::new(self.clock.as_ref()), RunId::from);
         let report = self.scan(&route, &run, &scan.range, stop, &ScanProgress::default()).await?;
-        if let Some(range) = &report.remaining {
+        for range in &report.remaining {
             let rest = Message::Scan(ScanJob {
-                task: scan.task,
+                task: scan.task.clone(),
                 run: Some(run.as_str().to_owned()),
                 range: range.clone(),
             });

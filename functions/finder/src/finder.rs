@@ -16,7 +16,7 @@ use ferry_transfer::job::{Action, Found, Job, Message, Origin, SeenAtDestination
 use ferry_transfer::key_source::Documents;
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::retry::Backoff;
-use ferry_transfer::scan::{Finding, Scan};
+use ferry_transfer::scan::{Finding, ListingReport, Scan};
 use ferry_transfer::sightings::sightings;
 use ferry_transfer::task::{DeleteLimit, Deletes};
 use ferry_transfer::{
@@ -103,9 +103,11 @@ pub struct ScanReport {
     pub enqueued_bytes: u64,
     /// What became of the extra objects.
     pub deletes: DeletePlan,
+    /// How both sides were listed.
+    pub listing: ListingReport,
     /// What is left of the range because time was up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remaining: Option<KeyRange>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remaining: Vec<KeyRange>,
 }
 
 /// What becomes of objects that are at the destination only.
@@ -117,6 +119,8 @@ pub enum DeletePlan {
     Nothing,
     /// They stay: this scan did not see the whole keyspace.
     NotWholeKeyspace,
+    /// They stay: a side lists in no order, and such a listing proves too little.
+    Disordered,
     /// They stay: the plan exceeds the task's limit.
     Refused {
         /// How many would have been deleted.
@@ -143,46 +147,60 @@ impl Finder {
         if let Some(told) = sightings(route, &self.documents) {
             return self.enqueue_told(route, run, told, deadline, progress).await;
         }
-        let mut report = ScanReport::default();
-        let mut outbox = self.outbox();
         let mut scan = Scan::new(Arc::clone(route), range);
-        while let Some(finding) = scan.next().await? {
-            let key_at_source = match &finding {
-                Finding::Extra(_) | Finding::Nameless(_) => None,
-                Finding::Missing(source)
-                | Finding::Different { source, .. }
-                | Finding::Same { source, .. }
-                | Finding::Excluded(source) => Some(source.key.clone()),
-                Finding::Contested(sources) => sources.first().map(|source| source.key.clone()),
-            };
-            for job in report.take(finding, route, run) {
-                report.enqueued += 1;
-                let bytes = job.size.unwrap_or(0);
-                report.enqueued_bytes += bytes;
-                outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
-                progress.enqueued.store(report.enqueued, Relaxed);
-                progress.enqueued_bytes.store(report.enqueued_bytes, Relaxed);
+        let mut report = match self.find(&mut scan, route, run, deadline, progress).await {
+            Err(_) if scan.may_start_over() => {
+                // What was enqueued so far stays: a job asks the stores again.
+                scan = Scan::new(Arc::clone(route), range);
+                self.find(&mut scan, route, run, deadline, progress).await?
             }
-            progress.found.store(report.found, Relaxed);
-            progress.found_bytes.store(report.found_bytes, Relaxed);
-            progress.up_to_date.store(report.up_to_date, Relaxed);
-            if let (Some(deadline), Some(key)) = (deadline, key_at_source)
-                && Instant::now() >= deadline
-            {
-                report.remaining = Some(range.remaining_after(&route.name(&key)?));
-                break;
-            }
-        }
-        outbox.finish().await?;
+            found => found?,
+        };
+        report.listing = scan.report();
         if let (Deletes::Mirror(limit), true) = (route.task.deletes, report.extra > 0) {
-            report.deletes = if report.remaining.is_some() || *range != KeyRange::ALL {
+            report.deletes = if !report.remaining.is_empty() || *range != KeyRange::ALL {
                 DeletePlan::NotWholeKeyspace
+            } else if route.lists_disordered() {
+                DeletePlan::Disordered
             } else if limit.allows(report.extra, report.held) {
                 self.plan_deletes(route, run, limit, &report).await?
             } else {
                 DeletePlan::Refused { planned: report.extra, held: report.held, limit: limit.to_string() }
             };
         }
+        Ok(report)
+    }
+
+    /// Makes jobs of a scan's findings until it ends or time is up.
+    async fn find(
+        &self,
+        scan: &mut Scan,
+        route: &Route,
+        run: &RunId,
+        deadline: Option<Instant>,
+        progress: &ScanProgress,
+    ) -> Result<ScanReport> {
+        let mut report = ScanReport::default();
+        let mut outbox = self.outbox();
+        while let Some(batch) = scan.next_batch().await? {
+            for finding in batch.findings {
+                for job in report.take(finding, route, run) {
+                    report.enqueued += 1;
+                    report.enqueued_bytes += job.size.unwrap_or(0);
+                    outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
+                    progress.enqueued.store(report.enqueued, Relaxed);
+                    progress.enqueued_bytes.store(report.enqueued_bytes, Relaxed);
+                }
+            }
+            progress.found.store(report.found, Relaxed);
+            progress.found_bytes.store(report.found_bytes, Relaxed);
+            progress.up_to_date.store(report.up_to_date, Relaxed);
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+        }
+        outbox.finish().await?;
+        report.remaining = scan.remaining();
         Ok(report)
     }
 

@@ -14,6 +14,7 @@ mod certificate;
 mod delete;
 mod history;
 mod keys;
+mod listing;
 mod probe;
 mod state;
 
@@ -34,6 +35,7 @@ pub use self::certificate::CertificateArgs;
 pub use self::delete::DeleteArgs;
 pub use self::history::{RunsArgs, UndeleteArgs, WhyArgs};
 pub use self::keys::KeyArgs;
+pub use self::listing::ListingArgs;
 pub use self::probe::ProbeArgs;
 pub use self::state::StateArgs;
 
@@ -110,6 +112,9 @@ pub struct PairArgs {
     /// Which keys, and their names
     #[command(flatten)]
     pub keys: KeyArgs,
+    /// How both sides are listed.
+    #[command(flatten)]
+    pub listing: ListingArgs,
     /// The file that describes stores
     #[command(flatten)]
     pub config: ConfigArgs,

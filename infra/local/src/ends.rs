@@ -81,7 +81,7 @@ impl Rules {
 impl Ends {
     /// Connects both sides and makes sure that both can be listed.
     pub async fn connect(args: PairArgs, rules: Rules) -> Result<Self> {
-        let PairArgs { source, destination, compare, keys, config, source_store, dest_store } = args;
+        let PairArgs { source, destination, compare, keys, listing, config, source_store, dest_store } = args;
         let config = Config::load(&config)?;
         let (source_store, dest_store) = (StoreArgs::from(source_store), StoreArgs::from(dest_store));
         let source_side = Side::connect(&config, &source.store, source_store).await?;
@@ -107,6 +107,7 @@ impl Ends {
             storage_class: rules.storage_class,
             unsupported: rules.unsupported,
             server_side: rules.server_side,
+            listing: listing.rules(),
             ..Task::new(name, source, destination)
         };
         let from = source_side.account.bucket(&task.source.bucket);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use ferry_finder::DeletePlan;
 use ferry_transfer::RunOutcome;
 use ferry_transfer::receipt::SkipReason;
+use ferry_transfer::scan::ListingReport;
 use ferry_transfer::store::metered::{MeterReading, RequestKind};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
@@ -63,6 +64,8 @@ pub struct Report {
     pub requests: Requests,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// How both sides were listed.
+    pub listing: ListingReport,
     /// What became of extra objects.
     pub deletes: DeletePlan,
     /// Why the listing did not end, if it did not.
@@ -125,6 +128,7 @@ impl Report {
             write_checks: counts.write_checks,
             requests: Requests { source: source_reading, destination: destination_reading },
             seconds: elapsed.as_secs_f64(),
+            listing: scan.listing,
             deletes: scan.deletes,
             scan_error: scan_error.map(|error| error.chain()),
             gave_up: counts.gave_up,
@@ -199,6 +203,9 @@ impl Report {
                 kinds(&self.requests.destination)
             ),
         );
+        if self.listing.ranges > 1 {
+            row("listed", format!("{} ranges of keys", HumanCount(self.listing.ranges as u64)));
+        }
         row("time", self.time());
         self.add_problems(&mut text);
         text
@@ -250,6 +257,11 @@ impl Report {
         } else if self.interrupted {
             text.push_str("Stopped before the end. Run it again: it copies what is left.\n");
         }
+        for (side, remark) in [("source", &self.listing.source), ("destination", &self.listing.destination)] {
+            if let Some(remark) = remark {
+                text.push_str(&format!("The {side} {remark}.\n"));
+            }
+        }
         match &self.deletes {
             DeletePlan::Refused { planned, held, limit } => text.push_str(&format!(
                 "Refused to delete {} of {} objects at the destination: more than --max-delete {limit}. Nothing was deleted.\n",
@@ -257,6 +269,9 @@ impl Report {
                 HumanCount(*held)
             )),
             DeletePlan::NotWholeKeyspace => text.push_str("Nothing was deleted: the scan did not see every key.\n"),
+            DeletePlan::Disordered => text.push_str(
+                "Nothing was deleted: a side lists its keys in no order, which proves too little about what is gone.\n",
+            ),
             DeletePlan::Nothing | DeletePlan::Enqueued(_) => {}
         }
         for failure in self.failures.iter().take(FAILURES_SHOWN) {

@@ -100,6 +100,14 @@ impl KeyRange {
     /// Every key.
     pub const ALL: Self = Self { after: None, until: None };
 
+    /// The smallest range that holds all of these; `None` where there are none.
+    pub fn hull(ranges: impl IntoIterator<Item = Self>) -> Option<Self> {
+        ranges.into_iter().reduce(|a, b| Self {
+            after: a.after.zip(b.after).map(|(a, b)| a.min(b)),
+            until: a.until.zip(b.until).map(|(a, b)| a.max(b)),
+        })
+    }
+
     /// Whether the relative key lies in the range.
     pub fn contains(&self, relative: &str) -> bool {
         self.after.as_deref().is_none_or(|after| relative > after) && !self.is_past(relative)

@@ -35,8 +35,10 @@ impl<'a> Stretch<'a> {
             return None;
         }
         let shared = common_prefix(&alike[0], &alike[alike.len() - 1]);
-        let beyond: Vec<usize> =
-            shared[known.len()..].char_indices().map(|(at, char)| known.len() + at + char.len_utf8()).collect();
+        let beyond: Vec<usize> = shared[known.len()..]
+            .char_indices()
+            .map(|(at, char)| known.len() + at + char.len_utf8())
+            .collect();
         // The longer candidates are tried too: the shorter may lie behind the stretch already.
         beyond[beyond.len() / 2..]
             .iter()
@@ -79,7 +81,8 @@ impl<'a> Stretch<'a> {
             };
             let ceiling = self.high.and_then(|high| high.strip_prefix(prefix.as_str())?.chars().next());
             let first = floor.map_or(0, |floor| alphabet.partition_point(|char| *char <= floor));
-            let behind = ceiling.map_or(alphabet.len(), |ceiling| alphabet.partition_point(|char| *char <= ceiling));
+            let behind =
+                ceiling.map_or(alphabet.len(), |ceiling| alphabet.partition_point(|char| *char <= ceiling));
             let room = alphabet.get(first..behind).unwrap_or_default();
             let (lower, upper) = room.split_at(room.len() / 2);
             // The middle, unless it is the very end of the stretch.

@@ -5,7 +5,7 @@
 //! ([`crate::keyspace`]). Pure: it is told what was listed and answers what to list. Invariants: the ranges in the book always cover
 //! what it was opened with, each key once; a range is never cut before a key that may have been compared already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::KeyRange;
 use crate::keyspace::{Sample, Stretch};
@@ -28,8 +28,8 @@ pub enum Side {
 pub struct Assignment {
     /// Its name.
     pub id: RangeId,
-    /// Its beginning, exclusive.
-    pub after: Option<String>,
+    /// What it is now; its end may come nearer.
+    pub range: KeyRange,
     /// Sides known to hold nothing in it.
     pub empty: [bool; 2],
 }
@@ -74,17 +74,9 @@ impl SideProgress {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RangeState {
-    Waiting,
-    Listing,
-    Finished,
-}
-
 #[derive(Debug)]
 struct Range {
     bounds: KeyRange,
-    state: RangeState,
     sides: [SideProgress; 2],
 }
 
@@ -93,13 +85,15 @@ const PAGES_WORTH_CUTTING: f64 = 3.0;
 /// Every page seen earns half a cut, so that the number of listers doubles with each round of pages where both sides are full, and
 /// never are more requests spent on guesses than on keys.
 const CUTS_PER_PAGE: f64 = 0.5;
-/// What must be earned first: buckets of up to two pages a side are listed by one lister without any guess.
-const CUTS_AT_START: f64 = -1.0;
+/// What must be earned first: buckets of up to three pages a side are listed by one lister without any guess.
+const CUTS_AT_START: f64 = -2.0;
 
 /// The book. See the module.
 #[derive(Debug)]
 pub struct Ranges {
-    ranges: BTreeMap<RangeId, Range>,
+    by_id: BTreeMap<RangeId, Range>,
+    waiting: VecDeque<RangeId>,
+    listing: BTreeSet<RangeId>,
     next: u64,
     /// Most ranges listed at once.
     listers: usize,
@@ -114,7 +108,9 @@ impl Ranges {
     /// Opens the book with what is to be listed, by so many listers at once.
     pub fn new(todo: impl IntoIterator<Item = KeyRange>, listers: usize) -> Self {
         let mut book = Self {
-            ranges: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            listing: BTreeSet::new(),
             next: 0,
             listers: listers.max(1),
             sample: Sample::default(),
@@ -123,7 +119,8 @@ impl Ranges {
             cutting: listers > 1,
         };
         for bounds in todo {
-            book.insert(bounds, RangeState::Waiting, [false; 2]);
+            let id = book.insert(bounds, [false; 2]);
+            book.waiting.push_back(id);
         }
         book
     }
@@ -131,34 +128,32 @@ impl Ranges {
     /// The next range for an idle lister: one that waits, else a part of the one with the most left. `None` where nothing is worth it
     /// now.
     pub fn take(&mut self) -> Option<Assignment> {
-        let listing = self.ranges.values().filter(|range| range.state == RangeState::Listing).count();
-        if listing >= self.listers {
+        if self.listing.len() >= self.listers {
             return None;
         }
-        let waiting = self.ranges.iter().find(|(_, range)| range.state == RangeState::Waiting);
-        let id = match waiting.map(|(id, _)| *id) {
+        let id = match self.waiting.pop_front() {
             Some(id) => id,
             None => self.cut_largest()?,
         };
-        let range = self.ranges.get_mut(&id)?;
-        range.state = RangeState::Listing;
+        let range = self.by_id.get(&id)?;
+        self.listing.insert(id);
         Some(Assignment {
             id,
-            after: range.bounds.after.clone(),
+            range: range.bounds.clone(),
             empty: range.sides.each_ref().map(|side| side.state == SideState::Exhausted),
         })
     }
 
     /// The end of a range as it is now; it comes nearer when the range is cut.
     pub fn until(&self, id: RangeId) -> Option<&str> {
-        self.ranges.get(&id)?.bounds.until.as_deref()
+        self.by_id.get(&id)?.bounds.until.as_deref()
     }
 
     /// Notes what one side of a range answered.
     pub fn note_page(&mut self, id: RangeId, side: Side, page: PageSeen<'_>) {
         let keys = page.keys as u64;
         self.page_keys = self.page_keys.max(keys);
-        let Some(range) = self.ranges.get_mut(&id) else { return };
+        let Some(range) = self.by_id.get_mut(&id) else { return };
         let progress = &mut range.sides[side as usize];
         if page.last {
             progress.state = SideState::Exhausted;
@@ -173,14 +168,9 @@ impl Ranges {
         self.cuts_earned += CUTS_PER_PAGE;
     }
 
-    /// Offers one more key as an example of what keys look like.
-    pub fn note_key(&mut self, key: &str) {
-        self.sample.add(key);
-    }
-
     /// Notes that a side's lister saw a key behind `until` and stops. False where the range's end has moved since: it must go on.
     pub fn close_side(&mut self, id: RangeId, side: Side, until: Option<&str>) -> bool {
-        let Some(range) = self.ranges.get_mut(&id) else { return true };
+        let Some(range) = self.by_id.get_mut(&id) else { return true };
         let unmoved = range.bounds.until.as_deref() == until;
         if unmoved {
             range.sides[side as usize].state = SideState::Closed;
@@ -190,26 +180,25 @@ impl Ranges {
 
     /// Notes that a range was listed to its end on both sides.
     pub fn finish(&mut self, id: RangeId) {
-        if let Some(range) = self.ranges.get_mut(&id) {
-            range.state = RangeState::Finished;
-        }
+        self.listing.remove(&id);
     }
 
     /// Cuts nothing any more: the store cannot begin in the middle. A range that nobody has seen a key of goes back to the one it was
     /// cut from, if that one's lister still can go on into it. True where it did.
     pub fn give_back(&mut self, id: RangeId) -> bool {
         self.cutting = false;
-        let Some(range) = self.ranges.get(&id) else { return false };
+        let Some(range) = self.by_id.get(&id) else { return false };
         let (after, until) = (range.bounds.after.clone(), range.bounds.until.clone());
-        let left = self.ranges.values_mut().find(|left| {
-            left.state == RangeState::Listing
-                && left.bounds.until == after
-                && left.sides.iter().all(|side| side.state != SideState::Closed)
+        let left = self.listing.iter().copied().find(|left| {
+            self.by_id.get(left).is_some_and(|left| {
+                left.bounds.until == after && left.sides.iter().all(|side| side.state != SideState::Closed)
+            })
         });
-        match left {
+        match left.and_then(|left| self.by_id.get_mut(&left)) {
             Some(left) if after.is_some() => {
                 left.bounds.until = until;
-                self.ranges.remove(&id);
+                self.by_id.remove(&id);
+                self.listing.remove(&id);
                 true
             }
             _ => false,
@@ -218,23 +207,23 @@ impl Ranges {
 
     /// How many ranges the book has.
     pub fn len(&self) -> usize {
-        self.ranges.len()
+        self.by_id.len()
     }
 
     /// Whether there is nothing to list.
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.by_id.is_empty()
     }
 
     /// Every range and its ends now.
     pub fn iter(&self) -> impl Iterator<Item = (RangeId, &KeyRange)> {
-        self.ranges.iter().map(|(id, range)| (*id, &range.bounds))
+        self.by_id.iter().map(|(id, range)| (*id, &range.bounds))
     }
 
-    fn insert(&mut self, bounds: KeyRange, state: RangeState, empty: [bool; 2]) -> RangeId {
+    fn insert(&mut self, bounds: KeyRange, empty: [bool; 2]) -> RangeId {
         let id = RangeId(self.next);
         self.next += 1;
-        self.ranges.insert(id, Range { bounds, state, sides: empty.map(SideProgress::new) });
+        self.by_id.insert(id, Range { bounds, sides: empty.map(SideProgress::new) });
         id
     }
 
@@ -246,25 +235,24 @@ impl Ranges {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let worth = PAGES_WORTH_CUTTING * self.page_keys as f64;
         let mut candidates: Vec<(f64, RangeId)> = self
-            .ranges
+            .listing
             .iter()
-            .filter(|(_, range)| range.state == RangeState::Listing)
-            .filter_map(|(id, range)| Some((range.keys_left(&self.sample)?, *id)))
+            .filter_map(|id| Some((self.by_id.get(id)?.keys_left(&self.sample)?, *id)))
             .filter(|(keys_left, _)| *keys_left >= worth)
             .collect();
         candidates.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let (id, cut) = candidates.into_iter().find_map(|(_, id)| {
-            let range = self.ranges.get(&id)?;
+            let range = self.by_id.get(&id)?;
             Some((id, range.rest()?.cut(&self.sample)?))
         })?;
         self.cuts_earned -= 1.0;
-        let range = self.ranges.get_mut(&id)?;
+        let range = self.by_id.get_mut(&id)?;
         // A side that ends before the cut has nothing behind it.
         let empty = range.sides.each_ref().map(|side| {
             side.state == SideState::Exhausted && side.last.as_deref().is_none_or(|last| last <= cut.as_str())
         });
         let until = range.bounds.until.replace(cut.clone());
-        Some(self.insert(KeyRange { after: Some(cut), until }, RangeState::Waiting, empty))
+        Some(self.insert(KeyRange { after: Some(cut), until }, empty))
     }
 }
 

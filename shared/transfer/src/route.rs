@@ -11,6 +11,7 @@ use async_trait::async_trait;
 
 use crate::compare::KnownETags;
 use crate::key_source::KeySource;
+use crate::listing::ListingHabits;
 use crate::select::Facts;
 use crate::server_side::{Ends, ServerSide};
 use crate::task::{Location, StorageClassRule, Task, UnsupportedRule};
@@ -64,6 +65,10 @@ pub struct Route {
     pub server_side: ServerSide,
     /// From the destination into its own trash, where the task has one.
     pub trash: Option<Arc<Route>>,
+    /// What the source's listings turned out to be.
+    pub source_habits: Arc<ListingHabits>,
+    /// What the destination's listings turned out to be.
+    pub destination_habits: Arc<ListingHabits>,
     /// The destination was caught not honouring conditions on writes.
     unconditional: AtomicBool,
     /// The same of conditions on deletes.
@@ -84,6 +89,8 @@ impl Route {
                 destination.capabilities().conditional_deletes == Support::No,
             ),
             trash: task.trash.is_some().then(|| Arc::new(Self::to_trash(&task, &destination))),
+            source_habits: Arc::default(),
+            destination_habits: Arc::default(),
             task,
             source,
             destination,
@@ -115,6 +122,11 @@ impl Route {
     /// What names the source key on both sides: what follows the source's prefix, rewritten as the task says.
     pub fn name<'a>(&self, key: &'a Key) -> Result<Cow<'a, str>> {
         self.relative(key).map(|relative| self.task.rewrite.apply(relative))
+    }
+
+    /// Whether a side turned out to list in no order.
+    pub fn lists_disordered(&self) -> bool {
+        self.source_habits.is_disordered() || self.destination_habits.is_disordered()
     }
 
     /// The source key's name at the destination: its prefix replaced by the destination's, and what follows rewritten.

@@ -1,19 +1,30 @@
-//! Lists and compares both sides over one range of keys.
+//! Lists and compares both sides over ranges of keys, several at once.
 //!
-//! Owns: the findings, in order of names. Does not own:
-//! what to do about a finding: the finder makes jobs of it, a plan counts it, a verification reports it. Invariants: memory
-//! does not grow with the number of keys; a listing that did not end cleanly ends the scan as an error.
+//! Owns: the findings, the listers that make them, and how far each range has come. Does not own: the division into ranges
+//! ([`crate::ranges`]), nor what to do about a finding: the finder makes jobs of it, a plan counts it, a verification reports it.
+//! Invariants: both sides of a range are listed over the same keys and merged; every key is found once; within a range findings
+//! come in order of names; memory does not grow with the number of keys; a listing that did not end cleanly ends the scan as an
+//! error.
 
 pub(crate) mod judge;
+mod range;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use self::judge::Judge;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
 use crate::compare::{Evidence, Reason};
-use crate::diff::MergeJoin;
+use crate::ranges::{RangeId, Ranges};
 use crate::route::Route;
-use crate::source_listing::{ListedStream, list, list_destination};
-use crate::{Entry, KeyRange, Result};
+use crate::source_listing;
+use crate::{Entry, Error, ErrorKind, KeyRange, Result};
+
+use self::judge::Judge;
+use self::range::{RangeScan, SharedRanges};
 
 /// One key, and what is to be thought of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,28 +60,186 @@ pub enum Finding {
     Nameless(Entry),
 }
 
-/// A scan under way. See the module.
+/// Findings of one range, in order of names.
 #[derive(Debug)]
+pub struct FindingBatch {
+    /// The range they are of.
+    pub range: RangeId,
+    /// The findings.
+    pub findings: Vec<Finding>,
+    /// The last name that was looked at for them; `None` where there was none.
+    through: Option<String>,
+    /// Nothing of this range follows.
+    ended: bool,
+}
+
+/// How a scan listed, for reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListingReport {
+    /// Ranges that the keyspace was divided into.
+    pub ranges: usize,
+    /// What was unusual about the source's listing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// What was unusual about the destination's listing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+}
+
+/// Batches on their way: enough that no lister waits for a consumer that keeps up, and about a megabyte.
+const BATCHES_AHEAD: usize = 8;
+
+/// A scan under way. See the module.
 pub struct Scan {
-    judge: Judge,
-    join: MergeJoin<ListedStream, ListedStream>,
+    route: Arc<Route>,
+    ranges: Arc<SharedRanges>,
+    judge: Arc<Judge>,
+    listers: JoinSet<Result<()>>,
+    sender: mpsc::Sender<FindingBatch>,
+    batches: mpsc::Receiver<FindingBatch>,
+    /// Of the batch that [`Self::next`] hands out.
+    in_hand: std::vec::IntoIter<Finding>,
+    handed: BTreeMap<RangeId, Handed>,
+    /// Whether both sides were believed to list in order when it began.
+    began_in_order: bool,
+}
+
+/// How much of a range its consumer has got.
+#[derive(Debug, Default)]
+struct Handed {
+    through: Option<String>,
+    ended: bool,
 }
 
 impl Scan {
-    /// Begins to list both sides over the range.
+    /// Begins to list both sides over the range, as the task's listing rules say.
     pub fn new(route: Arc<Route>, range: &KeyRange) -> Self {
-        let now = route.clock.now();
-        let join = MergeJoin::new(list(&route, range, now), list_destination(&route, range));
-        Self { judge: Judge::new(route), join }
+        Self::of_ranges(route, [range.clone()])
     }
 
-    /// The next finding in order of names; `None` when both listings have ended cleanly.
+    /// Begins to list both sides over the range with one lister a side, so that findings come in key order.
+    pub fn in_order(route: Arc<Route>, range: &KeyRange) -> Self {
+        Self::begin(route, [range.clone()], 1)
+    }
+
+    /// Begins to list both sides over ranges that do not overlap.
+    pub fn of_ranges(route: Arc<Route>, ranges: impl IntoIterator<Item = KeyRange>) -> Self {
+        let listers = usize::from(route.task.listing.listers);
+        Self::begin(route, ranges, listers)
+    }
+
+    fn begin(route: Arc<Route>, ranges: impl IntoIterator<Item = KeyRange>, listers: usize) -> Self {
+        let began_in_order = !route.lists_disordered();
+        let mut ranges: Vec<KeyRange> =
+            ranges.into_iter().flat_map(|range| route.ranges_within(&range)).collect();
+        if !began_in_order {
+            // A side that has to be sorted is listed as a whole, so all of it is compared in one go.
+            ranges = KeyRange::hull(ranges).into_iter().collect();
+        }
+        let listers = if began_in_order && source_listing::keeps_order(&route) { listers } else { 1 };
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        Self {
+            ranges: Arc::new(SharedRanges::new(Ranges::new(ranges, listers))),
+            judge: Arc::new(Judge::new(Arc::clone(&route))),
+            listers: JoinSet::new(),
+            sender,
+            batches,
+            in_hand: Vec::new().into_iter(),
+            handed: BTreeMap::new(),
+            began_in_order,
+            route,
+        }
+    }
+
+    /// The next finding; `None` when every listing has ended cleanly.
     pub async fn next(&mut self) -> Result<Option<Finding>> {
-        while let Some(pair) = self.join.next().await? {
-            if let Some(finding) = self.judge.finding(pair).await? {
+        loop {
+            if let Some(finding) = self.in_hand.next() {
                 return Ok(Some(finding));
             }
+            let Some(batch) = self.next_batch().await? else { return Ok(None) };
+            self.in_hand = batch.findings.into_iter();
         }
-        Ok(None)
+    }
+
+    /// The next findings of one range, at least one; `None` when every listing has ended cleanly.
+    pub async fn next_batch(&mut self) -> Result<Option<FindingBatch>> {
+        loop {
+            while let Some(assignment) = self.ranges.book().take() {
+                let range = RangeScan::new(&self.route, &self.ranges, &self.judge, assignment);
+                self.listers.spawn(range.run(self.sender.clone()));
+            }
+            let batch = tokio::select! {
+                biased;
+                Some(batch) = self.batches.recv() => batch,
+                ended = self.listers.join_next() => {
+                    match ended {
+                        Some(Ok(ended)) => ended?,
+                        Some(Err(lost)) => {
+                            return Err(Error::new(ErrorKind::Other, "a lister was lost").caused_by(lost));
+                        }
+                        None => return Ok(None),
+                    }
+                    continue;
+                }
+            };
+            let handed = self.handed.entry(batch.range).or_default();
+            handed.ended = batch.ended;
+            if batch.through.is_some() {
+                handed.through.clone_from(&batch.through);
+            }
+            if !batch.findings.is_empty() {
+                return Ok(Some(batch));
+            }
+        }
+    }
+
+    /// What has not been handed out yet: all of it when the scan begins, nothing once it has ended. Ascending.
+    pub fn remaining(&self) -> Vec<KeyRange> {
+        let mut remaining: Vec<KeyRange> = self
+            .ranges
+            .book()
+            .iter()
+            .filter_map(|(id, bounds)| {
+                let handed = self.handed.get(&id);
+                match handed.and_then(|handed| handed.through.as_deref()) {
+                    _ if handed.is_some_and(|handed| handed.ended) => None,
+                    Some(through) => Some(bounds.remaining_after(through)),
+                    None => Some(bounds.clone()),
+                }
+            })
+            .collect();
+        remaining.sort_by(|a, b| a.after.cmp(&b.after));
+        remaining
+    }
+
+    /// Where each range begins and ends now.
+    pub fn ranges(&self) -> Vec<(RangeId, KeyRange)> {
+        self.ranges.book().iter().map(|(id, bounds)| (id, bounds.clone())).collect()
+    }
+
+    /// Whether the error this scan ended with was a listing out of order, so that a new scan of the same route, which sorts, may
+    /// come to its end. What this one found is then to be forgotten.
+    pub fn may_start_over(&self) -> bool {
+        self.began_in_order && self.route.lists_disordered()
+    }
+
+    /// How it has listed so far.
+    pub fn report(&self) -> ListingReport {
+        let remark = |habits: &crate::listing::ListingHabits| habits.remark().map(ToOwned::to_owned);
+        ListingReport {
+            ranges: self.ranges.book().len(),
+            source: remark(&self.route.source_habits),
+            destination: remark(&self.route.destination_habits),
+        }
+    }
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("route", &self.route)
+            .field("ranges", &self.ranges)
+            .finish_non_exhaustive()
     }
 }

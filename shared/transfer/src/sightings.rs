@@ -162,10 +162,23 @@ enum Inner {
 }
 
 impl Findings {
-    /// Begins to look at all of a task's keys.
+    /// Begins to look at all of a task's keys, many ranges of them at once where they are listed.
     pub fn new(route: &Arc<Route>, documents: &Arc<dyn Documents>) -> Self {
+        Self::begin(route, documents, Scan::new)
+    }
+
+    /// Begins to look at all of a task's keys, in the order of their names where they are listed.
+    pub fn in_order(route: &Arc<Route>, documents: &Arc<dyn Documents>) -> Self {
+        Self::begin(route, documents, Scan::in_order)
+    }
+
+    fn begin(
+        route: &Arc<Route>,
+        documents: &Arc<dyn Documents>,
+        scan: fn(Arc<Route>, &KeyRange) -> Scan,
+    ) -> Self {
         let Some(told) = sightings(route, documents) else {
-            return Self(Inner::Scan(Box::new(Scan::new(Arc::clone(route), &KeyRange::ALL))));
+            return Self(Inner::Scan(Box::new(scan(Arc::clone(route), &KeyRange::ALL))));
         };
         let (route, judge) = (Arc::clone(route), Arc::new(Judge::new(Arc::clone(route))));
         let asked = told.map(move |sighting| {
@@ -178,6 +191,15 @@ impl Findings {
             }
         });
         Self(Inner::Told(asked.buffered(ASKED_AT_ONCE).boxed()))
+    }
+
+    /// Whether the error they ended with was a listing out of order, so that new ones may come to their end. What these found is then
+    /// to be forgotten.
+    pub fn may_start_over(&self) -> bool {
+        match &self.0 {
+            Inner::Scan(scan) => scan.may_start_over(),
+            Inner::Told(_) => false,
+        }
     }
 
     /// The next finding; `None` when there are no more keys.

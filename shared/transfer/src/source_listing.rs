@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt, stream};
 use time::OffsetDateTime;
 
+use crate::listing::{FixedEnd, ListingBounds};
 use crate::rewrite::{Rewrite, Segment};
 use crate::route::Route;
 use crate::{Entry, KeyRange, Result, listing};
@@ -73,44 +74,27 @@ impl Listed {
 /// Objects in the order of their names.
 pub type ListedStream = Pin<Box<dyn Stream<Item = Result<Listed>> + Send>>;
 
-/// Listings begun ahead of the one being read, so that many small prefixes do not wait for each other.
-const BEGUN_AHEAD: usize = 8;
-
-/// Lists the source's objects whose names lie in the range.
-pub fn list(route: &Arc<Route>, range: &KeyRange, now: OffsetDateTime) -> ListedStream {
-    let parts = route.ranges_within(range);
-    let route = Arc::clone(route);
-    one_after_another(parts, move |part| list_part(&route, part, now))
+/// Whether the source's keys are listed in the order of their names by one listing, so that many ranges of them can be listed at once.
+pub fn keeps_order(route: &Route) -> bool {
+    route.task.rewrite.is_identity()
 }
 
-/// Lists the destination's objects whose names lie in the range.
-pub fn list_destination(route: &Arc<Route>, range: &KeyRange) -> ListedStream {
-    let parts = route.ranges_within(range);
-    let route = Arc::clone(route);
-    one_after_another(parts, move |part| {
-        let prefix = route.task.destination.prefix.clone();
-        let entries = listing::list(Arc::clone(&route.destination), &prefix, part);
-        Box::pin(entries.map(move |entry| Ok(Listed::plain(entry?, &prefix))))
-    })
-}
-
-fn one_after_another(
-    parts: Vec<KeyRange>,
-    list: impl Fn(&KeyRange) -> ListedStream + Send + 'static,
+/// Lists the source's objects whose names lie in a range that has no gaps, and whose end may move where [`keeps_order`] holds.
+pub fn list(
+    route: &Arc<Route>,
+    range: &KeyRange,
+    now: OffsetDateTime,
+    bounds: &Arc<dyn ListingBounds>,
 ) -> ListedStream {
-    if let [only] = parts.as_slice() {
-        return list(only);
-    }
-    let begun = stream::iter(parts).map(move |part| std::future::ready(list(&part)));
-    Box::pin(begun.buffered(BEGUN_AHEAD).flatten())
-}
-
-/// Lists the source's objects whose names lie in a range that has no gaps.
-fn list_part(route: &Arc<Route>, range: &KeyRange, now: OffsetDateTime) -> ListedStream {
     let rewrite = &route.task.rewrite;
     let mut segments: Vec<ListedStream> = rewrite
         .segments()
-        .filter_map(|segment| Some(list_segment(route, segment, &range_behind(range, segment.to)?, now)))
+        .filter_map(|segment| {
+            let behind = range_behind(range, segment.to)?;
+            // A piece of a range that cannot move ends where it ends.
+            let bounds = keeps_order(route).then(|| Arc::clone(bounds));
+            Some(list_segment(route, segment, &behind, now, bounds))
+        })
         .collect();
     match segments.pop() {
         None => Box::pin(stream::empty()),
@@ -122,19 +106,40 @@ fn list_part(route: &Arc<Route>, range: &KeyRange, now: OffsetDateTime) -> Liste
     }
 }
 
+/// Lists the destination's objects whose names lie in the range.
+pub fn list_destination(route: &Arc<Route>, range: &KeyRange) -> ListedStream {
+    list_destination_within(route, range, Arc::new(FixedEnd(range.until.clone())))
+}
+
+/// Lists the destination's objects whose names lie in the range, whose end may move.
+pub fn list_destination_within(
+    route: &Arc<Route>,
+    range: &KeyRange,
+    bounds: Arc<dyn ListingBounds>,
+) -> ListedStream {
+    let prefix = route.task.destination.prefix.clone();
+    let (store, habits) = (Arc::clone(&route.destination), Arc::clone(&route.destination_habits));
+    let entries = listing::list_within(store, &prefix, range.after.clone(), bounds, habits);
+    Box::pin(entries.map(move |entry| Ok(Listed::plain(entry?, &prefix))))
+}
+
 /// Lists the keys of one segment; the range is of what follows its prefix.
 fn list_segment(
     route: &Arc<Route>,
     segment: Segment<'_>,
     range: &KeyRange,
     now: OffsetDateTime,
+    bounds: Option<Arc<dyn ListingBounds>>,
 ) -> ListedStream {
     let prefix = format!("{}{}", route.task.source.prefix, segment.from);
     let pieces = around(&route.task.rewrite, segment, range);
-    let (store, lister) = (Arc::clone(&route.source), prefix.clone());
+    let (store, habits, lister) =
+        (Arc::clone(&route.source), Arc::clone(&route.source_habits), prefix.clone());
     // Each piece is begun when the one before has ended.
-    let entries =
-        stream::iter(pieces).flat_map(move |piece| listing::list(Arc::clone(&store), &lister, &piece));
+    let entries = stream::iter(pieces).flat_map(move |piece| {
+        let end = bounds.clone().unwrap_or_else(|| Arc::new(FixedEnd(piece.until)));
+        listing::list_within(Arc::clone(&store), &lister, piece.after, end, Arc::clone(&habits))
+    });
     let (route, from) = (Arc::clone(route), segment.from.to_owned());
     Box::pin(entries.filter_map(move |entry| {
         let listed = entry.map(|entry| {

@@ -14,6 +14,7 @@ use crate::CompareMode;
 use crate::deletion::Trash;
 use crate::key_source::KeySource;
 use crate::large::Large;
+use crate::listing::ListingRules;
 use crate::rewrite::Rewrite;
 use crate::select::Select;
 use crate::server_side::ServerSideRule;
@@ -61,6 +62,9 @@ pub struct Task {
     /// How the largest objects are treated.
     #[serde(default)]
     pub large: Large,
+    /// How buckets are listed.
+    #[serde(default)]
+    pub listing: ListingRules,
 }
 
 fn schema_version() -> u32 {
@@ -85,6 +89,7 @@ impl Task {
             unsupported: UnsupportedRule::default(),
             server_side: ServerSideRule::default(),
             large: Large::default(),
+            listing: ListingRules::default(),
         }
     }
 }

@@ -86,13 +86,37 @@ async fn cursors_that_take_turns_end_the_run_as_an_error() {
         list_page(&["a"], Some(next))
     })
     .await;
-    assert_broken(&pair, ended, "out of order");
+    assert_broken(&pair, ended, "goes in circles");
 }
 
 #[tokio::test]
-async fn keys_out_of_order_are_not_merged() {
-    let (pair, ended) = from_scripted(|_| list_page(&["b", "a"], None)).await;
-    assert_broken(&pair, ended, "out of order");
+async fn pages_out_of_order_that_come_again_end_the_run_as_an_error() {
+    let (pair, ended) = from_scripted(|number| {
+        let next = format!("token-{number}");
+        list_page(&["b", "a"], Some(&next))
+    })
+    .await;
+    assert_broken(&pair, ended, "goes in circles");
+}
+
+#[tokio::test]
+async fn keys_out_of_order_are_sorted_and_prove_no_delete() {
+    let pair = Pair::start().await;
+    for key in ["a", "b", "c"] {
+        pair.to().put_object(key, "a");
+    }
+    let scripted = Scripted::start(|_, _uri| list_page(&["b", "a"], None)).await;
+    let endpoint = scripted.endpoint();
+    let args = ["--source-endpoint", &endpoint, "--delete", "--max-delete", "100%"];
+    let ended = sync(&pair, &args).await.expect_code(0);
+    let report = ended.report();
+    assert_eq!(
+        (&report["found"], &report["up_to_date"], &report["extra"]),
+        (&2.into(), &2.into(), &1.into())
+    );
+    assert!(report["listing"]["source"].as_str().is_some_and(|remark| remark.contains("out of order")));
+    assert_eq!(report["deletes"], "disordered");
+    assert!(pair.to().get("c").is_some(), "nothing is deleted");
 }
 
 #[tokio::test]

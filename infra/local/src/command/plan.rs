@@ -46,7 +46,17 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
     let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, &args.deletes)).await?;
     let mut plan = Plan::default();
     let mut findings = Findings::new(&ends.route, &ends.documents);
-    while let Some(finding) = findings.next().await.map_err(BrokenListing::from)? {
+    loop {
+        let finding = match findings.next().await {
+            Ok(Some(finding)) => finding,
+            Ok(None) => break,
+            Err(_) if findings.may_start_over() => {
+                plan = Plan::default();
+                findings = Findings::new(&ends.route, &ends.documents);
+                continue;
+            }
+            Err(error) => return Err(BrokenListing::from(error).into()),
+        };
         plan.add(&finding, &settings, ends.route.destination.capabilities());
     }
     let (source_listed, destination_listed) = (ends.source_meter.read(), ends.destination_meter.read());

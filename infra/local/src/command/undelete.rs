@@ -150,11 +150,15 @@ impl Undoing {
             } else {
                 WriteCondition::None
             },
+            job: None,
         };
         match self.copier.copy(&self.route, request).await {
             Ok(_copied) => Ok(()),
             Err(CopyError::SourceGone | CopyError::SourceChanged) => {
                 Err(Error::new(ErrorKind::NotFound, "what was kept of it is not there any more"))
+            }
+            Err(CopyError::Divided { .. }) => {
+                Err(Error::new(ErrorKind::Other, "it was divided although nobody asked for that"))
             }
             Err(CopyError::SourceArchived) => {
                 Err(Error::new(ErrorKind::Archived, "what was kept of it is archived"))

@@ -103,8 +103,20 @@ pub async fn run(args: VerifyArgs, output: &OutputArgs) -> Result<Exit> {
     };
     // In the order of names, whatever is read first.
     let mut waiting: FuturesOrdered<BoxFuture<'static, Judged>> = FuturesOrdered::new();
-    let mut findings = Findings::new(&ends.route, &ends.documents);
-    while let Some(finding) = findings.next().await.map_err(BrokenListing::from)? {
+    let mut findings = Findings::in_order(&ends.route, &ends.documents);
+    let mut has_begun = false;
+    loop {
+        let finding = match findings.next().await {
+            Ok(Some(finding)) => finding,
+            Ok(None) => break,
+            // Once something was printed or certified, it cannot be taken back.
+            Err(_) if findings.may_start_over() && !has_begun => {
+                findings = Findings::in_order(&ends.route, &ends.documents);
+                continue;
+            }
+            Err(error) => return Err(BrokenListing::from(error).into()),
+        };
+        has_begun = true;
         if is_to_be_read(&finding) {
             waiting.push_back(Box::pin(read(Arc::clone(&ends.route), finding)));
         } else if waiting.is_empty() {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use ferry_transfer::compare::{Evidence, Verdict, compare};
 use ferry_transfer::deletion::{JournalLine, Step};
 use ferry_transfer::history::History;
-use ferry_transfer::receipt::{Outcome, Receipt};
+use ferry_transfer::receipt::{Outcome, PartEnd, Receipt};
 use ferry_transfer::server_side::Ends as Found;
 use ferry_transfer::store::{HeadRequest, ListUploadsRequest};
 use ferry_transfer::task::{Location, Task};
@@ -266,6 +266,8 @@ impl RunOfKey {
             Outcome::Copied(_) => format!("Copied at {at}"),
             Outcome::UpToDate => format!("Found to be the same at {at}"),
             Outcome::Deleted => format!("Deleted at {at}"),
+            Outcome::Divided { parts } => format!("Divided into {parts} parts at {at}"),
+            Outcome::Part { part_number, .. } => format!("Part {part_number} settled at {at}"),
             Outcome::Failed(failed) => format!("Failed at {at} ({})", failed.kind),
             Outcome::Skipped { reason } => format!("Skipped at {at}: {reason}"),
         })
@@ -283,6 +285,11 @@ fn words(outcome: &Outcome) -> String {
         ),
         Outcome::UpToDate => "already the same".to_owned(),
         Outcome::Deleted => "deleted".to_owned(),
+        Outcome::Divided { parts } => format!("divided into {parts} parts"),
+        Outcome::Part { part_number, end: PartEnd::Copied } => format!("part {part_number} copied"),
+        Outcome::Part { part_number, end: PartEnd::Outlived } => {
+            format!("part {part_number} not needed any more: its upload was completed or dropped before")
+        }
         Outcome::Skipped { reason } => format!("skipped: {reason}"),
         Outcome::Failed(failed) => {
             let last = if failed.last { "failed for good" } else { "failed, to be tried again" };
