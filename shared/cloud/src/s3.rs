@@ -18,6 +18,7 @@ mod list;
 mod read;
 mod upload_body;
 mod uploads;
+mod versions;
 mod write;
 
 use std::sync::Arc;
@@ -30,8 +31,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ferry_transfer::store::{
     CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
     DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
-    ListUploadsRequest, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest, UploadId,
-    UploadPartRequest, UploadedPart, UploadsPage,
+    ListUploadsRequest, ListVersionsRequest, PartsPage, PutRequest, PutResponse, RestoreAnswer,
+    RestoreRequest, UploadId, UploadPartRequest, UploadedPart, UploadsPage, VersionPage, Versioning,
 };
 use ferry_transfer::{Capabilities, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
 use time::OffsetDateTime;
@@ -273,6 +274,14 @@ impl ObjectStore for S3Bucket {
 
     async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
         self.parts_page(request).await
+    }
+
+    async fn versioning(&self) -> Result<Versioning> {
+        self.bucket_versioning().await
+    }
+
+    async fn list_versions(&self, request: ListVersionsRequest) -> Result<VersionPage> {
+        self.versions_page(request).await
     }
 
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {

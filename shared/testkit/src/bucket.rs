@@ -11,13 +11,14 @@ mod object;
 mod payload;
 mod refusal;
 mod upload;
+mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
-use ferry_transfer::store::WriteCondition;
+use ferry_transfer::store::{Versioning, WriteCondition};
 use ferry_transfer::{Attributes, Clock, ETag};
 use time::OffsetDateTime;
 
@@ -28,9 +29,11 @@ pub use object::StoredObject;
 pub use payload::{Payload, PayloadBuilder};
 pub use refusal::Refusal;
 pub use upload::{Completion, NamedPart, OpenUpload, StoredPart};
+pub use version::{Deletion, StoredVersion, VersionsPage};
 
 use listing::list;
 use upload::Uploads;
+use version::Histories;
 
 /// How a bucket names generations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -99,6 +102,8 @@ pub struct BucketSettings {
     pub checksum_headers: ChecksumHeaders,
     /// Keys of a page where a listing does not say how many.
     pub page_keys: usize,
+    /// Whether versions are kept.
+    pub versioning: Versioning,
 }
 
 /// Whether a bucket serves a website, which is what redirects of objects are for.
@@ -124,6 +129,7 @@ impl Default for BucketSettings {
             write_conditions: WriteConditions::Honoured,
             checksum_headers: ChecksumHeaders::Checked,
             page_keys: PAGE_MAX,
+            versioning: Versioning::Never,
         }
     }
 }
@@ -139,6 +145,7 @@ pub struct Bucket {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Arc<StoredObject>>,
+    histories: Histories,
     uploads: Uploads,
     generations: u64,
 }
@@ -172,16 +179,16 @@ impl Bucket {
         let mut state = self.write();
         self.check_write(&state, key, condition)?;
         let etag = state.name_generation(self.settings.etag_rule, || ETag::from_md5(payload.md5()));
-        let object = Arc::new(StoredObject {
+        let object = StoredObject {
             payload,
             attributes,
             etag,
             last_modified: self.now(),
             part_sizes_bytes: Vec::new(),
             restore: None,
-        });
-        state.objects.insert(key.to_owned(), Arc::clone(&object));
-        Ok(object)
+            version_id: None,
+        };
+        Ok(state.admit(self.settings.versioning, key, object))
     }
 
     /// The object, if its generation is one the condition lets through.
@@ -193,7 +200,7 @@ impl Bucket {
 
     /// Deletes an object, if it is of the given generation where one is given. A missing one is success, also with a
     /// generation, as on S3 (AWS, `DeleteObject`, `If-Match`).
-    pub fn delete(&self, key: &str, if_match: Option<&ETag>) -> Result<(), Refusal> {
+    pub fn delete(&self, key: &str, if_match: Option<&ETag>) -> Result<Deletion, Refusal> {
         let mut state = self.write();
         if let (Some(object), Some(etag)) = (state.objects.get(key), if_match)
             && object.etag != *etag
@@ -201,8 +208,11 @@ impl Bucket {
         {
             return Err(Refusal::PreconditionFailed);
         }
+        if self.settings.versioning == Versioning::Enabled {
+            return Ok(self.mark_deleted(&mut state, key));
+        }
         state.objects.remove(key);
-        Ok(())
+        Ok(Deletion::default())
     }
 
     /// Replaces an object's tags; its generation stays.
@@ -237,6 +247,7 @@ impl Bucket {
         let mut state = self.write();
         let object = state.objects.get_mut(key).ok_or(Refusal::NoSuchKey)?;
         change(Arc::make_mut(object));
+        state.renew(key);
         Ok(())
     }
 
@@ -329,13 +340,16 @@ impl Bucket {
 
     /// Deletes an object; whether there was one.
     pub fn remove(&self, key: &str) -> bool {
-        self.write().objects.remove(key).is_some()
+        let mut state = self.write();
+        state.histories.remove(key);
+        state.objects.remove(key).is_some()
     }
 
     /// Deletes every object and every upload.
     pub fn clear(&self) {
         let mut state = self.write();
         state.objects.clear();
+        state.histories.clear();
         state.uploads = Uploads::default();
     }
 
@@ -414,8 +428,8 @@ mod tests {
             Err(Refusal::PreconditionFailed)
         );
         assert_eq!(bucket.delete("k", Some(&first)), Err(Refusal::PreconditionFailed));
-        assert_eq!(bucket.delete("k", Some(&second)), Ok(()));
-        assert_eq!(bucket.delete("k", Some(&second)), Ok(()));
+        assert_eq!(bucket.delete("k", Some(&second)), Ok(Deletion::default()));
+        assert_eq!(bucket.delete("k", Some(&second)), Ok(Deletion::default()));
         assert_eq!(put(&bucket, "four", &WriteCondition::Matches(second)), Err(Refusal::NoSuchKey));
     }
 

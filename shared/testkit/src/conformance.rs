@@ -9,6 +9,7 @@ mod keys;
 mod listings;
 mod reads;
 mod uploads;
+mod versions;
 mod writes;
 
 use std::fmt;
@@ -93,6 +94,8 @@ pub const CHECKS: &[Check] = checks![
     copies::awkward_keys_are_copied,
     copies::parts_are_copied_out_of_an_object,
     copies::an_archived_object_is_refused_and_can_be_restored,
+    versions::a_history_is_listed_newest_first,
+    versions::a_version_is_read_by_its_name,
 ];
 
 impl Check {
@@ -239,6 +242,7 @@ mod tests {
     use std::sync::Arc;
 
     use ferry_transfer::SystemClock;
+    use ferry_transfer::store::Versioning;
 
     use super::*;
     use crate::bucket::BucketSettings;
@@ -246,7 +250,16 @@ mod tests {
 
     #[tokio::test]
     async fn the_store_in_memory_keeps_every_promise() {
-        let settings = BucketSettings { part_bytes_min: 1000, ..BucketSettings::default() };
+        in_memory(BucketSettings { part_bytes_min: 1000, ..BucketSettings::default() }).await;
+    }
+
+    #[tokio::test]
+    async fn the_store_in_memory_keeps_every_promise_with_versions() {
+        let versioning = Versioning::Enabled;
+        in_memory(BucketSettings { part_bytes_min: 1000, versioning, ..BucketSettings::default() }).await;
+    }
+
+    async fn in_memory(settings: BucketSettings) {
         let store = MemoryStore::with_clock("memory", "bucket", settings, Arc::new(SystemClock));
         let report = check(&store, &[]).await;
         assert!(report.failures().is_empty(), "{report}");

@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 use ferry_transfer::store::{
     CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
     DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
-    ListUploadsRequest, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest, UploadId,
-    UploadPartRequest, UploadedPart, UploadsPage,
+    ListUploadsRequest, ListVersionsRequest, PartsPage, PutRequest, PutResponse, RestoreAnswer,
+    RestoreRequest, UploadId, UploadPartRequest, UploadedPart, UploadsPage, VersionPage, Versioning,
 };
 use ferry_transfer::{
     Body, Capabilities, DeclaredChecksums, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result,
@@ -310,6 +310,16 @@ impl ObjectStore for FaultyStore {
         let key = request.key.clone();
         let call = self.inner.list_parts(request);
         self.run_plain(Operation::ListParts, &key, call).await
+    }
+
+    async fn versioning(&self) -> Result<Versioning> {
+        let call = self.inner.versioning();
+        self.run(Operation::GetBucketVersioning, None, call).await.map(|(versioning, _)| versioning)
+    }
+
+    async fn list_versions(&self, request: ListVersionsRequest) -> Result<VersionPage> {
+        let call = self.inner.list_versions(request);
+        self.run(Operation::ListObjectVersions, None, call).await.map(|(page, _)| page)
     }
 
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {

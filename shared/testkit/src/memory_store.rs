@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ferry_transfer::store::{
     BodyChecksum, CarriedAttributes, CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CopySource,
-    CreateUploadRequest, Cursor, DeleteRequest, DeleteResponse, GetRequest, GetResponse, HeadRequest,
-    ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, ListedPart, OpenUpload, PartsPage,
-    PutRequest, PutResponse, RestoreAnswer, RestoreRequest, UploadId, UploadPartRequest, UploadPlace,
-    UploadedPart, UploadsPage,
+    CreateUploadRequest, Cursor, DeleteEffect, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
+    HeadRequest, ListPage, ListPartsRequest, ListRequest, ListUploadsRequest, ListVersionsRequest,
+    ListedPart, OpenUpload, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest, UploadId,
+    UploadPartRequest, UploadPlace, UploadedPart, UploadsPage, Version, VersionKind, VersionPage, Versioning,
 };
 use ferry_transfer::{
     Attributes, Body, Capabilities, Clock, Encryption, Entry, Error, ErrorKind, Key, ObjectHead, ObjectStore,
@@ -22,7 +22,7 @@ use futures::StreamExt;
 
 use crate::bucket::{
     Bucket, BucketSettings, Completion, ListQuery, NamedPart, PAGE_MAX, Payload, PayloadBuilder,
-    ReadCondition, Refusal, Start, StoredObject,
+    ReadCondition, Refusal, Start, StoredObject, StoredVersion,
 };
 
 /// A store in memory. See the module.
@@ -86,13 +86,15 @@ impl MemoryStore {
 
     /// The object that a copy within the store reads.
     fn copy_source(&self, source: &CopySource) -> Result<Arc<StoredObject>, Refusal> {
-        check_version(source.version_id.as_deref())?;
         let bucket = std::iter::once(&self.bucket)
             .chain(&self.neighbours)
             .find(|bucket| bucket.name() == source.bucket)
             .ok_or(Refusal::NoSuchKey)?;
-        let object =
-            bucket.read_if(source.key.as_str(), &ReadCondition::generation(source.if_match.clone()))?;
+        let object = bucket.read_version_if(
+            source.key.as_str(),
+            source.version_id.as_deref(),
+            &ReadCondition::generation(source.if_match.clone()),
+        )?;
         bucket.check_readable(&object)?;
         Ok(object)
     }
@@ -174,8 +176,7 @@ impl ObjectStore for MemoryStore {
 
     async fn head(&self, request: HeadRequest) -> Result<ObjectHead> {
         let key = &request.key;
-        let object = check_version(request.version_id.as_deref())
-            .and_then(|()| self.bucket.get(key.as_str()).ok_or(Refusal::NoSuchKey));
+        let object = self.bucket.version(key.as_str(), request.version_id.as_deref());
         let head = object.and_then(|object| {
             let restore = self.bucket.restore_state(&object);
             Ok(ObjectHead { restore, ..head(&object, request.part_number)? })
@@ -189,14 +190,12 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn get_tags(&self, key: &Key, version_id: Option<&str>) -> Result<Vec<(String, String)>> {
-        let object =
-            check_version(version_id).and_then(|()| self.bucket.get(key.as_str()).ok_or(Refusal::NoSuchKey));
+        let object = self.bucket.version(key.as_str(), version_id);
         self.on("GetObjectTagging", key, object).map(|object| object.attributes.tags.clone())
     }
 
     async fn put_tags(&self, key: &Key, version_id: Option<&str>, tags: &[(String, String)]) -> Result<()> {
-        let tagged =
-            check_version(version_id).and_then(|()| self.bucket.set_tags(key.as_str(), tags.to_vec()));
+        let tagged = self.bucket.set_version_tags(key.as_str(), version_id, tags.to_vec());
         self.on("PutObjectTagging", key, tagged)
     }
 
@@ -257,6 +256,35 @@ impl ObjectStore for MemoryStore {
         let parts: Vec<ListedPart> = left.by_ref().take(page_size(request.page_size)).collect();
         let next = left.next().and(parts.last()).map(|part| part.part_number);
         Ok(PartsPage { parts, next })
+    }
+
+    async fn versioning(&self) -> Result<Versioning> {
+        Ok(self.bucket.settings().versioning)
+    }
+
+    async fn list_versions(&self, request: ListVersionsRequest) -> Result<VersionPage> {
+        let cursor: Option<(String, String)> =
+            request.cursor.and_then(|cursor| serde_json::from_str(&cursor.0).ok());
+        let after = match (&cursor, &request.start_after) {
+            (Some((key, id)), _) => Some((key.as_str(), Some(id.as_str()))),
+            (None, Some(key)) => Some((key.as_str(), None)),
+            (None, None) => None,
+        };
+        let page = self.bucket.versions(&request.prefix, after, page_size(request.page_size));
+        let version = |(key, stored, _): (String, StoredVersion, bool)| {
+            let (kind, entry) = match stored.object {
+                Some(object) => (VersionKind::Object, entry(key, &object)?),
+                None => (
+                    VersionKind::DeleteMarker,
+                    Entry::marker(Key::new(key).ok()?, Some(stored.last_modified)),
+                ),
+            };
+            Some(Version { entry, version_id: stored.id, kind })
+        };
+        Ok(VersionPage {
+            versions: page.versions.into_iter().filter_map(version).collect(),
+            next: page.next.and_then(|next| serde_json::to_string(&next).ok()).map(Cursor),
+        })
     }
 
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
@@ -334,9 +362,17 @@ impl ObjectStore for MemoryStore {
 
     async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse> {
         let key = &request.key;
-        let deleted = check_version(request.version_id.as_deref())
-            .and_then(|()| self.bucket.delete(key.as_str(), request.if_match.as_ref()));
-        self.on("DeleteObject", key, deleted).map(|()| DeleteResponse::default())
+        let (id, generation) = (request.version_id.as_deref(), request.if_match.as_ref());
+        let deleted = self.bucket.delete_version(key.as_str(), id, generation);
+        let is_removal = id.is_some();
+        self.on("DeleteObject", key, deleted).map(|deletion| DeleteResponse {
+            version_id: deletion.version_id,
+            effect: if deletion.is_marker && !is_removal {
+                DeleteEffect::Marked
+            } else {
+                DeleteEffect::Removed
+            },
+        })
     }
 }
 
@@ -371,7 +407,7 @@ fn entry(key: String, object: &StoredObject) -> Option<Entry> {
 fn written(object: &StoredObject) -> PutResponse {
     PutResponse {
         etag: Some(object.etag.clone()),
-        version_id: None,
+        version_id: object.version_id.clone(),
         encryption: Encryption::StoreManaged,
         crc64_nvme: Some(object.payload.crc64_nvme()),
     }
@@ -385,8 +421,8 @@ fn check_version(version_id: Option<&str>) -> Result<(), Refusal> {
 }
 
 fn read(bucket: &Bucket, request: GetRequest) -> Result<GetResponse, Refusal> {
-    check_version(request.version_id.as_deref())?;
-    let object = bucket.read_if(request.key.as_str(), &ReadCondition::generation(request.if_match))?;
+    let condition = ReadCondition::generation(request.if_match);
+    let object = bucket.read_version_if(request.key.as_str(), request.version_id.as_deref(), &condition)?;
     bucket.check_readable(&object)?;
     let size = object.size_bytes();
     let range = match request.range {

@@ -6,7 +6,7 @@
 //!
 //! `s3s` logs every refused request at level `ERROR`; a program that shows its log leaves the target `s3s` out.
 //!
-//! Path-style addressing, and virtual-hosted at the hosts it is told of. Left out: versioning, ACLs, policies, encryption, `GetObjectAttributes`; asked for, they answer
+//! Path-style addressing, and virtual-hosted at the hosts it is told of. Left out: ACLs, policies, encryption, `GetObjectAttributes`; asked for, they answer
 //! `NotImplemented`.
 
 mod access;
@@ -20,6 +20,7 @@ mod raw_expires;
 mod receive;
 mod refused;
 mod uploads;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,6 +45,7 @@ use backend::{Accepted, Backend};
 use buckets::Buckets;
 use objects::IgnoreRange;
 use raw_expires::RawExpires;
+use versions::OwnDocument;
 
 pub use hosts::VirtualHosts;
 
@@ -307,6 +309,10 @@ impl Shared {
         }
         if response.extensions().get::<Accepted>().is_some() {
             *response.status_mut() = StatusCode::ACCEPTED;
+        }
+        if let Some(OwnDocument(document)) = response.extensions_mut().remove::<OwnDocument>() {
+            response.headers_mut().remove(http::header::CONTENT_LENGTH);
+            *response.body_mut() = s3s::Body::from(document);
         }
         Ok(response)
     }

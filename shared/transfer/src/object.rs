@@ -143,6 +143,13 @@ pub struct PartOfObject {
     pub parts: u32,
 }
 
+impl Entry {
+    /// Of a delete marker: no bytes, no generation.
+    pub fn marker(key: Key, last_modified: Option<OffsetDateTime>) -> Self {
+        Self { key, size_bytes: 0, etag: None, last_modified, storage_class: None }
+    }
+}
+
 impl ObjectHead {
     /// As a listing would say it.
     pub fn to_entry(&self, key: &Key) -> Entry {

@@ -89,7 +89,10 @@ impl ProviderPrices {
     /// Providers bill parts and the beginning and end of an upload like a PUT, and aborting one not at all.
     fn per_million(&self, kind: RequestKind) -> f64 {
         match kind {
-            RequestKind::List | RequestKind::ListParts | RequestKind::ListUploads => self.list,
+            RequestKind::List
+            | RequestKind::ListVersions
+            | RequestKind::ListParts
+            | RequestKind::ListUploads => self.list,
             RequestKind::Head | RequestKind::Get | RequestKind::GetTags => self.get,
             RequestKind::Put
             | RequestKind::PutTags

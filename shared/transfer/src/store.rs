@@ -9,6 +9,7 @@ mod copying;
 pub mod metered;
 mod restoring;
 pub mod retrying;
+mod versions;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::{Attributes, Body, ByteRange, Capabilities, ETag, Encryption, Entry, 
 
 pub use copying::{CarriedAttributes, CopyObjectRequest, CopyPartRequest, CopySource};
 pub use restoring::{RestoreAnswer, RestoreRequest, RestoreState, RestoreTier};
+
+pub use versions::{ListVersionsRequest, Version, VersionKind, VersionPage, Versioning};
 
 /// Which bucket of which store this is, in the user's own words, for messages and receipts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -365,6 +368,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// One page of the parts that an upload has. `NotFound` where the upload is completed or dropped.
     async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage>;
+
+    /// Whether the bucket keeps versions.
+    async fn versioning(&self) -> Result<Versioning>;
+
+    /// One page of versions, delete markers included. A store without versions is `Unsupported`, or lists each object as the version
+    /// `null`.
+    async fn list_versions(&self, request: ListVersionsRequest) -> Result<VersionPage>;
 
     /// One page of open uploads.
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage>;

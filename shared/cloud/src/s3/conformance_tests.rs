@@ -1,12 +1,19 @@
 //! The promises of every store, kept through the SDK against a server that checks signatures, payload hashes and trailers.
 
+use ferry_testkit::bucket::BucketSettings;
 use ferry_testkit::conformance;
 use ferry_testkit::s3::{S3Server, S3ServerConfig};
+use ferry_transfer::store::Versioning;
 
 use crate::store_config::{StoreConfig, connect};
 
 async fn report(yaml: &str) -> conformance::Report {
-    let server = S3Server::start(S3ServerConfig::with_buckets(["photos"])).await.expect("server");
+    report_of(yaml, BucketSettings::default()).await
+}
+
+async fn report_of(yaml: &str, settings: BucketSettings) -> conformance::Report {
+    let buckets = S3ServerConfig { settings, ..S3ServerConfig::with_buckets(["photos"]) };
+    let server = S3Server::start(buckets).await.expect("server");
     let mut config: StoreConfig = serde_saphyr::from_str(yaml).expect("configuration");
     config.endpoint = Some(server.endpoint());
     config.region = Some(server.region().to_owned());
@@ -34,5 +41,12 @@ async fn the_first_listing_operation_keeps_every_promise() {
 #[tokio::test]
 async fn amazons_posture_keeps_every_promise() {
     let report = report("provider: aws\naddressing: path").await;
+    assert!(report.failures().is_empty(), "{report}");
+}
+
+#[tokio::test]
+async fn a_bucket_with_versions_keeps_every_promise() {
+    let settings = BucketSettings { versioning: Versioning::Enabled, ..BucketSettings::default() };
+    let report = report_of("provider: minio", settings).await;
     assert!(report.failures().is_empty(), "{report}");
 }

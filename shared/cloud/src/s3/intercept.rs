@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::http::NonUtf8HeaderHandling;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_transfer::checksum::{DigestSet, digest};
+use ferry_transfer::store::VersionKind;
 use ferry_transfer::{ByteRange, ObjectHead, Result};
 
 use super::attributes::{HeaderList, to_head};
@@ -244,9 +245,68 @@ impl Intercept for ListingWitness {
     }
 }
 
+/// In which order the text of a listing of versions has versions and delete markers: the SDK tells them apart in two lists, and
+/// times of whole seconds do not put them together again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HistoryWitness(Arc<Mutex<History>>);
+
+/// What the text of a listing of versions shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct History {
+    pub(super) kinds: Vec<VersionKind>,
+    pub(super) complete: bool,
+}
+
+impl History {
+    fn of(document: &[u8]) -> Self {
+        let kind = |piece: &[u8]| match piece {
+            _ if piece.starts_with(b"Version>") => Some(VersionKind::Object),
+            _ if piece.starts_with(b"DeleteMarker>") => Some(VersionKind::DeleteMarker),
+            _ => None,
+        };
+        let kinds = document.split(|byte| *byte == b'<').filter_map(kind).collect();
+        // `ListVersionsResult` at Amazon, `ListBucketVersionsResult` in some servers after its older schema.
+        Self { kinds, complete: document.trim_ascii_end().ends_with(b"VersionsResult>") }
+    }
+}
+
+impl HistoryWitness {
+    /// What was seen.
+    pub(super) fn seen(&self) -> History {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for HistoryWitness {
+    fn name(&self) -> &'static str {
+        "HistoryWitness"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(document) = context.response().body().bytes() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = History::of(document);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_of_a_listing_of_versions_tells_their_order() {
+        let whole = b"<ListVersionsResult><DeleteMarker><VersionId>2</VersionId></DeleteMarker><Version></Version></ListVersionsResult>";
+        let kinds = vec![VersionKind::DeleteMarker, VersionKind::Object];
+        assert_eq!(History::of(whole), History { kinds, complete: true });
+        assert!(!History::of(&whole[..60]).complete);
+    }
 
     #[test]
     fn the_text_of_a_listing_tells_how_many_entries_it_holds() {

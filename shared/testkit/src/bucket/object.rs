@@ -26,6 +26,8 @@ pub struct StoredObject {
     pub part_sizes_bytes: Vec<u64>,
     /// The restore that was asked for, if it is an archived object.
     pub restore: Option<Restore>,
+    /// Its version, where the bucket keeps them.
+    pub version_id: Option<String>,
 }
 
 impl StoredObject {
@@ -53,7 +55,7 @@ impl StoredObject {
         ObjectHead {
             size_bytes: self.size_bytes(),
             etag: Some(self.etag.clone()),
-            version_id: None,
+            version_id: self.version_id.clone(),
             last_modified: Some(self.last_modified),
             attributes,
             // At most ten.

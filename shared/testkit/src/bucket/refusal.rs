@@ -11,6 +11,9 @@ pub enum Refusal {
     /// There is no such object.
     #[error("the specified key does not exist")]
     NoSuchKey,
+    /// The object has no such version, or it is a delete marker.
+    #[error("the specified version does not exist")]
+    NoSuchVersion,
     /// There is no such upload: completed, aborted or never begun.
     #[error("the specified multipart upload does not exist")]
     NoSuchUpload,
@@ -72,6 +75,7 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::NoSuchKey => "NoSuchKey",
+            Self::NoSuchVersion => "NoSuchVersion",
             Self::NoSuchUpload => "NoSuchUpload",
             Self::PreconditionFailed => "PreconditionFailed",
             Self::NotModified => "NotModified",
@@ -96,7 +100,7 @@ impl Refusal {
     /// The HTTP status that goes with it.
     pub fn status(self) -> u16 {
         match self {
-            Self::NoSuchKey | Self::NoSuchUpload | Self::NoSuchWebsite => 404,
+            Self::NoSuchKey | Self::NoSuchVersion | Self::NoSuchUpload | Self::NoSuchWebsite => 404,
             Self::RestoreInProgress => 409,
             Self::PreconditionFailed => 412,
             Self::NotModified => 304,
@@ -110,7 +114,7 @@ impl Refusal {
     /// What a caller can do about it.
     pub fn kind(self) -> ErrorKind {
         match self {
-            Self::NoSuchKey | Self::NoSuchUpload => ErrorKind::NotFound,
+            Self::NoSuchKey | Self::NoSuchVersion | Self::NoSuchUpload => ErrorKind::NotFound,
             Self::PreconditionFailed | Self::NotModified => ErrorKind::PreconditionFailed,
             Self::BadDigest(_) => ErrorKind::Corrupt,
             Self::Archived => ErrorKind::Archived,

@@ -118,10 +118,9 @@ impl Bucket {
         let parts = self.chosen_parts(upload, completion)?;
         let attributes = upload.attributes.clone();
         self.check_write(&state, key, &completion.condition)?;
-        let object = Arc::new(self.assemble(&mut state, parts, attributes, Some(completion))?);
+        let object = self.assemble(&mut state, parts, attributes, Some(completion))?;
         state.uploads.remove(&id);
-        state.objects.insert(key.to_owned(), Arc::clone(&object));
-        Ok(object)
+        Ok(state.admit(self.settings.versioning, key, object))
     }
 
     /// Writes an object out of parts at once.
@@ -136,9 +135,8 @@ impl Bucket {
         let attributes = object::normalised(attributes)?;
         let mut state = self.write();
         self.check_write(&state, key, condition)?;
-        let object = Arc::new(self.assemble(&mut state, parts, attributes, None)?);
-        state.objects.insert(key.to_owned(), Arc::clone(&object));
-        Ok(object)
+        let object = self.assemble(&mut state, parts, attributes, None)?;
+        Ok(state.admit(self.settings.versioning, key, object))
     }
 
     /// Drops an upload and its parts.
@@ -216,6 +214,7 @@ impl Bucket {
             last_modified: self.now(),
             part_sizes_bytes,
             restore: None,
+            version_id: None,
         })
     }
 }

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use ferry_transfer::store::RestoreAnswer;
+use ferry_transfer::store::{RestoreAnswer, Versioning};
 use http::HeaderMap;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as BucketEntry, BucketLocationConstraint,
-    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput,
-    CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
-    DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
-    DeleteObjectsInput, DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput,
-    GetBucketVersioningInput, GetBucketVersioningOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,
-    GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadBucketInput,
-    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, IndexDocument, ListBucketsInput, ListBucketsOutput,
-    ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
-    PutObjectOutput, PutObjectTaggingInput, PutObjectTaggingOutput, RestoreObjectInput, RestoreObjectOutput,
-    Tag, Timestamp, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    BucketVersioningStatus, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput,
+    CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput,
+    DeleteObjectTaggingOutput, DeleteObjectsInput, DeleteObjectsOutput, GetBucketLocationInput,
+    GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput, GetBucketWebsiteInput,
+    GetBucketWebsiteOutput, GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, IndexDocument, ListBucketsInput,
+    ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
+    ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput, PutObjectTaggingInput,
+    PutObjectTaggingOutput, RestoreObjectInput, RestoreObjectOutput, Tag, Timestamp, UploadPartCopyInput,
+    UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -103,8 +104,24 @@ impl S3 for Backend {
         &self,
         request: S3Request<GetBucketVersioningInput>,
     ) -> Answer<GetBucketVersioningOutput> {
-        self.bucket(&request.input.bucket)?;
-        Ok(S3Response::new(GetBucketVersioningOutput::default()))
+        let status = match self.bucket(&request.input.bucket)?.settings().versioning {
+            Versioning::Never => None,
+            Versioning::Enabled => Some(BucketVersioningStatus::ENABLED),
+            Versioning::Suspended => Some(BucketVersioningStatus::SUSPENDED),
+        };
+        Ok(S3Response::new(GetBucketVersioningOutput {
+            status: status.map(BucketVersioningStatus::from_static),
+            ..GetBucketVersioningOutput::default()
+        }))
+    }
+
+    async fn list_object_versions(
+        &self,
+        request: S3Request<ListObjectVersionsInput>,
+    ) -> Answer<ListObjectVersionsOutput> {
+        let mut answer = S3Response::new(ListObjectVersionsOutput::default());
+        answer.extensions.insert(self.list_versions(&request.input)?);
+        Ok(answer)
     }
 
     async fn list_objects(&self, request: S3Request<ListObjectsInput>) -> Answer<ListObjectsOutput> {
@@ -130,8 +147,7 @@ impl S3 for Backend {
     }
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
-        self.delete(&request.input.bucket, &request.input.key, &request.headers)?;
-        Ok(S3Response::new(DeleteObjectOutput::default()))
+        Ok(S3Response::new(self.delete(&request.input, &request.headers)?))
     }
 
     async fn delete_objects(&self, request: S3Request<DeleteObjectsInput>) -> Answer<DeleteObjectsOutput> {
@@ -175,13 +191,13 @@ impl S3 for Backend {
     ) -> Answer<GetObjectTaggingOutput> {
         let object = self
             .bucket(&request.input.bucket)?
-            .get(&request.input.key)
-            .ok_or_else(|| refused(Refusal::NoSuchKey))?;
+            .version(&request.input.key, request.input.version_id.as_deref())
+            .map_err(refused)?;
         let tag =
             |(key, value): &(String, String)| Tag { key: Some(key.clone()), value: Some(value.clone()) };
         Ok(S3Response::new(GetObjectTaggingOutput {
             tag_set: object.attributes.tags.iter().map(tag).collect(),
-            version_id: None,
+            version_id: object.version_id.clone(),
         }))
     }
 
@@ -192,7 +208,9 @@ impl S3 for Backend {
         let input = request.input;
         let pair = |tag: Tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
         let tags = input.tagging.tag_set.into_iter().map(pair).collect();
-        self.bucket(&input.bucket)?.set_tags(&input.key, tags).map_err(refused)?;
+        self.bucket(&input.bucket)?
+            .set_version_tags(&input.key, input.version_id.as_deref(), tags)
+            .map_err(refused)?;
         Ok(S3Response::new(PutObjectTaggingOutput::default()))
     }
 

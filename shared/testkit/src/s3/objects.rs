@@ -13,9 +13,10 @@ use futures::Stream;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectsInput, DeleteObjectsOutput,
-    DeletedObject, ETagCondition, Error as ErrorEntry, GetObjectInput, GetObjectOutput, HeadObjectInput,
-    HeadObjectOutput, MetadataDirective, StreamingBlob, TaggingDirective, Timestamp,
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectInput, DeleteObjectOutput,
+    DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETagCondition, Error as ErrorEntry,
+    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, MetadataDirective, StreamingBlob,
+    TaggingDirective, Timestamp,
 };
 use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3Request, S3Response, S3Result, StdError, TrailingHeaders, s3_error};
@@ -24,7 +25,7 @@ use super::attributes::{self, ChecksumMode, text};
 use super::backend::Backend;
 use super::receive::receive;
 use super::refused::{refused, with_code};
-use crate::bucket::{BadRange, Bucket, EtagTest, ReadCondition, Refusal, StoredObject};
+use crate::bucket::{BadRange, Bucket, Deletion, EtagTest, ReadCondition, Refusal, StoredObject};
 
 /// Marks a request whose `Range` is to be ignored.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +34,6 @@ pub(super) struct IgnoreRange;
 impl Backend {
     pub(super) fn get(&self, request: &S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = &request.input;
-        check_version(input.version_id.as_deref())?;
         let bucket = self.bucket(&input.bucket)?;
         let condition = read_condition(
             input.if_match.as_ref(),
@@ -41,7 +41,8 @@ impl Backend {
             input.if_modified_since.as_ref(),
             input.if_unmodified_since.as_ref(),
         );
-        let object = bucket.read_if(&input.key, &condition).map_err(refused)?;
+        let object =
+            bucket.read_version_if(&input.key, input.version_id.as_deref(), &condition).map_err(refused)?;
         bucket.check_readable(&object).map_err(refused)?;
         let range = match request.extensions.get::<IgnoreRange>() {
             Some(IgnoreRange) => None,
@@ -77,7 +78,6 @@ impl Backend {
     }
 
     pub(super) fn head(&self, input: &HeadObjectInput) -> S3Result<S3Response<HeadObjectOutput>> {
-        check_version(input.version_id.as_deref())?;
         let condition = read_condition(
             input.if_match.as_ref(),
             input.if_none_match.as_ref(),
@@ -85,7 +85,8 @@ impl Backend {
             input.if_unmodified_since.as_ref(),
         );
         let bucket = self.bucket(&input.bucket)?;
-        let object = bucket.read_if(&input.key, &condition).map_err(refused)?;
+        let object =
+            bucket.read_version_if(&input.key, input.version_id.as_deref(), &condition).map_err(refused)?;
         let range = chosen_range(&bucket, &object, input.range.as_ref(), input.part_number)?;
         let headers = answer_headers(
             &bucket,
@@ -123,6 +124,7 @@ impl Backend {
         if let Ok(etag) = HeaderValue::try_from(object.etag.quoted()) {
             answer.insert(http::header::ETAG, etag);
         }
+        tell_version(&mut answer, &object);
         Ok(answer)
     }
 
@@ -164,6 +166,7 @@ impl Backend {
                 last_modified: Some(Timestamp::from(object.last_modified)),
                 ..CopyObjectResult::default()
             }),
+            version_id: object.version_id.clone(),
             ..CopyObjectOutput::default()
         })
     }
@@ -177,9 +180,8 @@ impl Backend {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(s3_error!(NotImplemented, "only a bucket and a key name a copy's source"));
         };
-        check_version(version_id.as_deref())?;
         let held = self.bucket(bucket)?;
-        let object = match held.read_if(key, condition) {
+        let object = match held.read_version_if(key, version_id.as_deref(), condition) {
             Ok(object) => object,
             // Of a copy's source, "not modified" is a failed condition too.
             Err(Refusal::NotModified) => return Err(refused(Refusal::PreconditionFailed)),
@@ -189,9 +191,19 @@ impl Backend {
         Ok((bucket.to_string(), key.to_string(), object))
     }
 
-    pub(super) fn delete(&self, bucket: &str, key: &str, headers: &HeaderMap) -> S3Result<()> {
+    pub(super) fn delete(
+        &self,
+        input: &DeleteObjectInput,
+        headers: &HeaderMap,
+    ) -> S3Result<DeleteObjectOutput> {
         let generation = text(headers, IF_MATCH.as_str())?.and_then(|tag| ETag::parse(&tag));
-        delete_one(&*self.bucket(bucket)?, key, generation.as_ref()).map_err(refused)
+        let (bucket, id) = (self.bucket(&input.bucket)?, input.version_id.as_deref());
+        let deletion = delete_one(&bucket, &input.key, id, generation.as_ref()).map_err(refused)?;
+        Ok(DeleteObjectOutput {
+            delete_marker: deletion.is_marker.then_some(true),
+            version_id: deletion.version_id,
+            ..DeleteObjectOutput::default()
+        })
     }
 
     pub(super) fn delete_many(&self, input: &DeleteObjectsInput) -> S3Result<DeleteObjectsOutput> {
@@ -203,9 +215,9 @@ impl Backend {
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in &input.delete.objects {
             let generation = object.e_tag.as_ref().and_then(|tag| ETag::parse(tag.value()));
-            match delete_one(&bucket, &object.key, generation.as_ref()) {
-                Ok(()) if quiet => {}
-                Ok(()) => {
+            match delete_one(&bucket, &object.key, object.version_id.as_deref(), generation.as_ref()) {
+                Ok(_) if quiet => {}
+                Ok(_) => {
                     deleted.push(DeletedObject { key: Some(object.key.clone()), ..DeletedObject::default() });
                 }
                 Err(refusal) => errors.push(ErrorEntry {
@@ -220,17 +232,14 @@ impl Backend {
     }
 }
 
-fn delete_one(bucket: &Bucket, key: &str, generation: Option<&ETag>) -> Result<(), Refusal> {
+fn delete_one(
+    bucket: &Bucket,
+    key: &str,
+    version_id: Option<&str>,
+    generation: Option<&ETag>,
+) -> Result<Deletion, Refusal> {
     // `*` asks for any generation, and a missing object is success.
-    bucket.delete(key, generation.filter(|tag| tag.as_str() != "*"))
-}
-
-/// There are no versions here but the one called `null`.
-fn check_version(version_id: Option<&str>) -> S3Result<()> {
-    match version_id {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(with_code("NoSuchVersion", "the specified version does not exist")),
-    }
+    bucket.delete_version(key, version_id, generation.filter(|tag| tag.as_str() != "*"))
 }
 
 pub(super) fn etag_test(condition: &ETagCondition) -> Option<EtagTest> {
@@ -326,7 +335,14 @@ fn answer_headers(
     if part_number.is_some() && !object.part_sizes_bytes.is_empty() {
         headers.insert("x-amz-mp-parts-count", object.part_sizes_bytes.len().into());
     }
+    tell_version(&mut headers, object);
     headers
+}
+
+fn tell_version(headers: &mut HeaderMap, object: &StoredObject) {
+    if let Some(id) = object.version_id.as_deref().and_then(|id| HeaderValue::try_from(id).ok()) {
+        headers.insert("x-amz-version-id", id);
+    }
 }
 
 /// An object's chunks as a stream that knows its length.

@@ -104,6 +104,7 @@ impl Backend {
             checksum_type: Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
             e_tag: Some(strong(&object.etag)),
             key: told_key(&input.key),
+            version_id: object.version_id.clone(),
             ..CompleteMultipartUploadOutput::default()
         })
     }

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::{
     CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
     DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
-    ListUploadsRequest, ObjectStore, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest,
-    SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
+    ListUploadsRequest, ListVersionsRequest, ObjectStore, PartsPage, PutRequest, PutResponse, RestoreAnswer,
+    RestoreRequest, SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
+    VersionPage, Versioning,
 };
 use crate::{Capabilities, ErrorKind, Key, ObjectHead, Result};
 
@@ -25,6 +26,8 @@ use crate::{Capabilities, ErrorKind, Key, ObjectHead, Result};
 pub enum RequestKind {
     /// A page of a listing.
     List,
+    /// A page of versions, or the question whether there are any.
+    ListVersions,
     /// Attributes of an object.
     Head,
     /// An object or a range of it.
@@ -82,6 +85,7 @@ impl RequestKind {
     pub fn word(self) -> &'static str {
         match self {
             Self::List => "LIST",
+            Self::ListVersions => "LIST versions",
             Self::Head => "HEAD",
             Self::Get => "GET",
             Self::GetTags => "GET tags",
@@ -245,6 +249,14 @@ impl ObjectStore for MeteredStore {
 
     async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
         self.meter.count(RequestKind::ListParts, self.inner.list_parts(request)).await
+    }
+
+    async fn versioning(&self) -> Result<Versioning> {
+        self.meter.count(RequestKind::ListVersions, self.inner.versioning()).await
+    }
+
+    async fn list_versions(&self, request: ListVersionsRequest) -> Result<VersionPage> {
+        self.meter.count(RequestKind::ListVersions, self.inner.list_versions(request)).await
     }
 
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {

@@ -13,8 +13,9 @@ use crate::retry::{Backoff, Retries};
 use crate::store::{
     CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
     DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
-    ListUploadsRequest, ObjectStore, PartsPage, PutRequest, PutResponse, RestoreAnswer, RestoreRequest,
-    SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
+    ListUploadsRequest, ListVersionsRequest, ObjectStore, PartsPage, PutRequest, PutResponse, RestoreAnswer,
+    RestoreRequest, SharedStore, StoreName, UploadId, UploadPartRequest, UploadedPart, UploadsPage,
+    VersionPage, Versioning,
 };
 use crate::{Body, Capabilities, Clock, Key, ObjectHead, Result};
 
@@ -136,6 +137,14 @@ impl ObjectStore for RetryingStore {
 
     async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
         self.retry(|| self.inner.list_parts(request.clone())).await
+    }
+
+    async fn versioning(&self) -> Result<Versioning> {
+        self.retry(|| self.inner.versioning()).await
+    }
+
+    async fn list_versions(&self, request: ListVersionsRequest) -> Result<VersionPage> {
+        self.retry(|| self.inner.list_versions(request.clone())).await
     }
 
     async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
