@@ -1,6 +1,7 @@
 //! A program that is killed in the middle of an upload, and the one that goes on.
 
 mod killed;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

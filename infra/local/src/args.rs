@@ -17,6 +17,7 @@ mod keys;
 mod listing;
 mod probe;
 mod state;
+mod sweep;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub use self::keys::KeyArgs;
 pub use self::listing::ListingArgs;
 pub use self::probe::ProbeArgs;
 pub use self::state::StateArgs;
+pub use self::sweep::SweepArgs;
 
 /// Moves objects between S3-compatible stores and proves that it did.
 #[derive(Debug, Parser)]
@@ -79,6 +81,8 @@ pub enum Command {
     Ls(Box<LsArgs>),
     /// Try a store by doing: what it can and cannot keep, before anything depends on it
     Probe(Box<ProbeArgs>),
+    /// Find uploads of parts that were left behind, and drop them
+    Sweep(Box<SweepArgs>),
     /// Make a link that reads or writes one object without credentials
     Presign(Box<PresignArgs>),
 }

@@ -6,6 +6,7 @@ pub mod plan;
 pub mod presign;
 pub mod probe;
 pub mod runs;
+pub mod sweep;
 pub mod sync;
 pub mod undelete;
 pub mod verify;

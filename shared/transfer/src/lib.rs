@@ -44,6 +44,7 @@ mod size;
 pub mod source_listing;
 pub mod state;
 pub mod store;
+pub mod sweep;
 pub mod task;
 pub mod upload;
 

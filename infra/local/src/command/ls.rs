@@ -93,6 +93,7 @@ pub fn shown(key: &str) -> String {
     if key.chars().any(char::is_control) { format!("{key:?}") } else { key.to_owned() }
 }
 
-fn text_time(time: OffsetDateTime) -> String {
+/// A time for a terminal, to the second.
+pub fn text_time(time: OffsetDateTime) -> String {
     time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
