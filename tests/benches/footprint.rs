@@ -1,7 +1,8 @@
 //! What `ferry` costs: CPU, memory and requests of the real binary against synthetic endpoints.
 //!
-//! Owns: the four cases behind the figures in `docs/performance.md`, and the promise that memory stays flat: the bench fails when a
-//! peak exceeds its limit. Times are printed and never judged, since machines differ. Linux only: it reads `/proc`.
+//! Owns: the cases behind the figures in `docs/performance.md`, and the promise that memory stays flat: the bench fails when a
+//! peak exceeds its limit. `cargo bench … --bench footprint -- 'GiB'` runs the cases whose names hold a word; `FERRY_CLIENT` and `LD_PRELOAD`
+//! reach the program, so that clients and allocators can be compared. Times are printed and never judged, since machines differ. Linux only: it reads `/proc`.
 
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ struct Case {
     destination: Destination,
     per: &'static str,
     units: f64,
+    /// Flags that say more of the destination.
+    flags: &'static [&'static str],
     /// The server on the other side hashes what it takes in, as a real one does, where ETags are to be checked.
     sink_etag: SinkEtag,
 }
@@ -68,6 +71,7 @@ fn run() -> Result<()> {
             destination: Destination::Same,
             per: "pair",
             units: 1e6,
+            flags: &[],
             sink_etag: SinkEtag::Opaque,
         },
         Case {
@@ -78,6 +82,7 @@ fn run() -> Result<()> {
             destination: Destination::Empty,
             per: "object",
             units: 20_000.0,
+            flags: &[],
             sink_etag: SinkEtag::Md5,
         },
         Case {
@@ -88,19 +93,45 @@ fn run() -> Result<()> {
             destination: Destination::Empty,
             per: "GiB",
             units: 4.0,
+            flags: &[],
             sink_etag: SinkEtag::Opaque,
         },
         Case {
-            name: "copy 20 x 256 MiB",
+            name: "copy 20 x 256 MiB, opaque tags",
             objects: 20,
             size_bytes: GIB / 4,
             etag: GeneratedEtag::Opaque,
             destination: Destination::Empty,
             per: "GiB",
             units: (20 * GIB / 4) as f64 / GIB as f64,
+            flags: &[],
+            sink_etag: SinkEtag::Opaque,
+        },
+        Case {
+            name: "copy 20 x 256 MiB, MD5",
+            objects: 20,
+            size_bytes: GIB / 4,
+            etag: GeneratedEtag::Opaque,
+            destination: Destination::Empty,
+            per: "GiB",
+            units: (20 * GIB / 4) as f64 / GIB as f64,
+            flags: &[],
+            sink_etag: SinkEtag::Md5,
+        },
+        Case {
+            name: "copy 20 x 256 MiB, CRC64NVME",
+            objects: 20,
+            size_bytes: GIB / 4,
+            etag: GeneratedEtag::Opaque,
+            destination: Destination::Empty,
+            per: "GiB",
+            units: (20 * GIB / 4) as f64 / GIB as f64,
+            // A destination that is told the CRC64NVME of every part, and says what it computed.
+            flags: &["--dest-provider", "aws", "--dest-addressing", "path", "--dest-region", "us-east-1"],
             sink_etag: SinkEtag::Opaque,
         },
     ];
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     say(&format!(
         "{:<26} {:>10} {:>16} {:>10} {:>9}  requests",
@@ -108,7 +139,9 @@ fn run() -> Result<()> {
     ));
     let mut passed = 0;
     let mut too_large = Vec::new();
-    for case in &cases {
+    let is_wanted =
+        |case: &&Case| wanted.is_empty() || wanted.iter().any(|word| case.name.contains(word.as_str()));
+    for case in cases.iter().filter(is_wanted) {
         let cost = runtime.block_on(measure(case)).with_context(|| case.name.to_owned())?;
         let cpu_secs = cost.cpu.as_secs_f64();
         say(&format!(
@@ -143,7 +176,13 @@ async fn measure(case: &Case) -> Result<Cost> {
         .args(["sync", "source://bucket", "destination://bucket", "--json"])
         .args(["--source-endpoint", &source.endpoint(), "--source-credentials", "env:BENCH"])
         .args(["--dest-endpoint", &destination.endpoint(), "--dest-credentials", "env:BENCH"])
+        .args(case.flags)
         .env_clear()
+        .envs(
+            ["FERRY_CLIENT", "LD_PRELOAD"]
+                .into_iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .env("BENCH_ACCESS_KEY_ID", "bench")
         .env("BENCH_SECRET_ACCESS_KEY", "bench-secret")
         .env("AWS_EC2_METADATA_DISABLED", "true")

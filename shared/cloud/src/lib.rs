@@ -13,6 +13,7 @@ pub mod profile;
 pub mod s3;
 pub mod sqs;
 pub mod store_config;
+mod wire;
 
 pub use credentials::{CredentialRef, Credentials};
 pub use profile::Profile;

@@ -1,7 +1,8 @@
-//! S3-compatible stores over the AWS SDK.
+//! S3-compatible stores, over the AWS SDK and beside it.
 //!
-//! Owns: one store's client ([`S3Account`]) and its buckets as the engine sees them ([`S3Bucket`]). Does not own: retries, which are the
-//! engine's alone (the SDK's are off), nor endpoints and credentials ([`crate::store_config`]). Invariants: the SDK's types do
+//! Owns: one store's client ([`S3Account`]) and its buckets as the engine sees them ([`S3Bucket`]). The requests that every
+//! object costs have a path of their own ([`lean`]); all others are the SDK's. Does not own: retries, which are the engine's alone
+//! (the SDK's are off), nor endpoints and credentials ([`crate::store_config`]). Invariants: the SDK's types do
 //! not leave this module; every failure passes through one mapping; no request waits without a limit.
 
 mod archive;
@@ -14,6 +15,7 @@ mod endpoint;
 mod error;
 mod greet;
 mod intercept;
+mod lean;
 mod list;
 mod read;
 mod upload_body;
@@ -34,12 +36,14 @@ use ferry_transfer::store::{
     ListUploadsRequest, ListVersionsRequest, PartsPage, PutRequest, PutResponse, RestoreAnswer,
     RestoreRequest, UploadId, UploadPartRequest, UploadedPart, UploadsPage, VersionPage, Versioning,
 };
-use ferry_transfer::{Capabilities, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
+use ferry_transfer::{Capabilities, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
 use time::OffsetDateTime;
+use tokio::sync::OnceCell;
 
 pub(crate) use self::client::AccountSetup;
 use self::error::Place;
 pub use self::greet::Greeting;
+use self::lean::{Lean, LeanAccount};
 use crate::profile::{ListVersion, Posture, Profile};
 
 /// Longest wait for the answer to a request without a body worth mentioning.
@@ -60,6 +64,8 @@ struct Account {
     endpoint: String,
     client: aws_sdk_s3::Client,
     setup: AccountSetup,
+    /// `None` where everything is to go by the SDK.
+    lean: Option<LeanAccount>,
 }
 
 /// A bucket of an account.
@@ -108,6 +114,7 @@ impl S3Account {
         S3Bucket {
             account: self.clone(),
             name: StoreName { store: self.0.name.clone(), bucket: bucket.to_owned() },
+            lean: Arc::default(),
         }
     }
 
@@ -172,12 +179,20 @@ fn validity(place: &Place<'_>, expires_secs: u64) -> Result<PresigningConfig> {
 pub struct S3Bucket {
     account: S3Account,
     name: StoreName,
+    /// Found at the first request: finding it may ask the SDK's endpoint rules.
+    lean: Arc<OnceCell<Option<Lean>>>,
 }
 
 impl S3Bucket {
     /// The store this bucket belongs to.
     pub fn account(&self) -> &S3Account {
         &self.account
+    }
+
+    /// The path of the requests that every object costs, where this bucket has one.
+    async fn lean(&self) -> Option<&Lean> {
+        let account = self.account.0.lean.as_ref()?;
+        self.lean.get_or_init(|| Lean::of(account, &self.name.bucket)).await.as_ref()
     }
 
     fn client(&self) -> &aws_sdk_s3::Client {
@@ -214,11 +229,13 @@ where
 {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|error| error::from_sdk(place, error)),
-        Err(_) => Err(place.error(
-            ErrorKind::Transient,
-            format!("no answer from {} within {} s", place.endpoint, limit.as_secs()),
-        )),
+        Err(_) => Err(no_answer(place, limit)),
     }
+}
+
+fn no_answer(place: &Place<'_>, limit: Duration) -> Error {
+    let message = format!("no answer from {} within {} s", place.endpoint, limit.as_secs());
+    place.error(ErrorKind::Transient, message)
 }
 
 /// How long an upload of this size may take.
@@ -237,15 +254,24 @@ impl ObjectStore for S3Bucket {
     }
 
     async fn list(&self, request: ListRequest) -> Result<ListPage> {
-        self.list_page(request).await
+        match self.lean().await {
+            Some(lean) => self.lean_list(lean, request).await,
+            None => self.list_page(request).await,
+        }
     }
 
     async fn head(&self, request: HeadRequest) -> Result<ObjectHead> {
-        self.head_object(request).await
+        match self.lean().await {
+            Some(lean) => self.lean_head(lean, request).await,
+            None => self.head_object(request).await,
+        }
     }
 
     async fn get(&self, request: GetRequest) -> Result<GetResponse> {
-        self.get_object(request).await
+        match self.lean().await {
+            Some(lean) => self.lean_get(lean, request).await,
+            None => self.get_object(request).await,
+        }
     }
 
     async fn get_tags(&self, key: &Key, version_id: Option<&str>) -> Result<Vec<(String, String)>> {
@@ -257,7 +283,10 @@ impl ObjectStore for S3Bucket {
     }
 
     async fn put(&self, request: PutRequest) -> Result<PutResponse> {
-        self.put_object(request).await
+        match self.lean().await {
+            Some(lean) => self.lean_put(lean, request).await,
+            None => self.put_object(request).await,
+        }
     }
 
     async fn create_upload(&self, request: CreateUploadRequest) -> Result<UploadId> {
@@ -265,7 +294,10 @@ impl ObjectStore for S3Bucket {
     }
 
     async fn upload_part(&self, request: UploadPartRequest) -> Result<UploadedPart> {
-        self.put_part(request).await
+        match self.lean().await {
+            Some(lean) => self.lean_part(lean, request).await,
+            None => self.put_part(request).await,
+        }
     }
 
     async fn complete_upload(&self, request: CompleteUploadRequest) -> Result<PutResponse> {

@@ -12,6 +12,17 @@ use crate::credentials::{self, CredentialRef, Credentials};
 use crate::profile::{Addressing, Profile, ProfileOverrides};
 use crate::s3::{AccountSetup, S3Account};
 
+/// What carries the requests that every object costs: reads, writes and listings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientKind {
+    /// A client of our own, at about half the CPU. Where it cannot reach a store (proxies, other signatures), the SDK stands in.
+    #[default]
+    Lean,
+    /// The AWS SDK, for comparison.
+    Sdk,
+}
+
 /// What a user says about a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +42,9 @@ pub struct StoreConfig {
     /// Where the bucket's name goes, against the profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addressing: Option<Addressing>,
+    /// What carries the requests that every object costs. Default: `FERRY_CLIENT`, else `lean`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientKind>,
     /// Any field of the provider's profile, against that profile.
     #[serde(skip_serializing_if = "ProfileOverrides::is_empty", alias = "overrides")]
     pub profile: ProfileOverrides,
@@ -67,6 +81,23 @@ impl StoreConfig {
             self.endpoint = named.filter(|url| !url.is_empty());
         }
         self
+    }
+
+    /// What carries this store's requests.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` where the environment names no client that there is.
+    fn client(&self, variable: impl Fn(&str) -> Option<String>) -> Result<ClientKind> {
+        match (self.client, variable("FERRY_CLIENT").as_deref()) {
+            (Some(client), _) => Ok(client),
+            (None, None | Some("" | "lean")) => Ok(ClientKind::Lean),
+            (None, Some("sdk")) => Ok(ClientKind::Sdk),
+            (None, Some(other)) => {
+                let message = format!("FERRY_CLIENT is lean or sdk, not {other:?}");
+                Err(Error::new(ErrorKind::InvalidInput, message))
+            }
+        }
     }
 
     /// Checks everything that can be checked without asking anybody.
@@ -154,6 +185,7 @@ async fn setup(name: &str, config: &StoreConfig) -> Result<AccountSetup> {
     let profile = config.profile()?;
     let endpoint = config.endpoint_url()?;
     let region = region(config, &profile, endpoint.as_deref()).await?;
+    let client = config.client(|variable| std::env::var(variable).ok())?;
     Ok(AccountSetup {
         name: name.to_owned(),
         endpoint,
@@ -161,6 +193,7 @@ async fn setup(name: &str, config: &StoreConfig) -> Result<AccountSetup> {
         reference: config.credentials.clone(),
         credentials: None,
         profile,
+        client,
     })
 }
 

@@ -152,7 +152,7 @@ fn part(headers: &Headers) -> Option<PartOfObject> {
 }
 
 /// Encryption at rest, from the headers of any answer about an object.
-fn encryption(headers: &Headers) -> Encryption {
+pub(super) fn encryption(headers: &Headers) -> Encryption {
     let with_kms = |name: &str| headers.get(name).is_some_and(|how| how.to_ascii_lowercase().contains("kms"));
     if headers.contains_key("x-amz-server-side-encryption-customer-algorithm") {
         Encryption::CustomerKey

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_s3::config::endpoint::DefaultResolver;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
     Builder, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -13,9 +14,11 @@ use aws_sdk_s3::config::{
 };
 
 use super::endpoint::OwnEndpoint;
+use super::lean::LeanAccount;
 use super::{Account, S3Account};
 use crate::credentials::CredentialRef;
 use crate::profile::{Posture, Profile};
+use crate::store_config::ClientKind;
 use crate::{credentials, http_client};
 
 /// How long a download may deliver nothing before it is given up. Longer than the SDK's 5 s: links across borders stall for
@@ -37,6 +40,8 @@ pub(crate) struct AccountSetup {
     pub(crate) credentials: Option<SharedCredentialsProvider>,
     /// Overrides included.
     pub(crate) profile: Profile,
+    /// What carries the requests that every object costs.
+    pub(crate) client: ClientKind,
 }
 
 impl AccountSetup {
@@ -68,22 +73,23 @@ impl AccountSetup {
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired),
         };
-        config = match self.credentials {
+        config = match self.credentials.clone() {
             Some(provider) => config.credentials_provider(provider),
             None => config.allow_no_auth(),
         };
-        let endpoint = match self.endpoint {
-            Some(url) => {
-                let addressing = self.profile.addressing;
-                config = config.endpoint_resolver(OwnEndpoint::new(&url, addressing, self.region));
-                url
-            }
-            None => format!("Amazon S3 in {}", self.region),
+        let (endpoint, lean) = if let Some(url) = self.endpoint {
+            let rules = OwnEndpoint::new(&url, self.profile.addressing, self.region.clone());
+            config = config.endpoint_resolver(rules.clone());
+            (url, LeanAccount::new(rules, self.region, self.credentials))
+        } else {
+            let amazon = format!("Amazon S3 in {}", self.region);
+            (amazon, LeanAccount::new(DefaultResolver::new(), self.region, self.credentials))
         };
         S3Account(Arc::new(Account {
             name: self.name,
             endpoint,
             client: aws_sdk_s3::Client::from_conf(config.build()),
+            lean: (self.client == ClientKind::Lean).then_some(lean),
             setup,
         }))
     }

@@ -99,11 +99,7 @@ where
 
 /// What to make of a failure without an answer. By its text: the HTTP client has no typed way to ask what it was doing.
 fn unanswered(endpoint: &str, timed_out: bool, text: &str) -> (ErrorKind, String) {
-    if text.contains("invalid peer certificate") {
-        let message = format!(
-            "the certificate of {endpoint} is not valid for this request: check the endpoint, and whether a bucket with a dot in its \
-             name needs `addressing: path`"
-        );
+    if let Some(message) = refused_certificate(endpoint, text) {
         return (ErrorKind::Configuration, message);
     }
     let message = if text.contains("client error (Connect)") || text.contains("connect timeout") {
@@ -116,28 +112,58 @@ fn unanswered(endpoint: &str, timed_out: bool, text: &str) -> (ErrorKind, String
     (ErrorKind::Transient, message)
 }
 
+/// What to do about a certificate that is not the host's, if that is what a failed connection tells of.
+pub(super) fn refused_certificate(endpoint: &str, text: &str) -> Option<String> {
+    text.contains("invalid peer certificate").then(|| {
+        format!(
+            "the certificate of {endpoint} is not valid for this request: check the endpoint, and whether a bucket with a dot in its \
+             name needs `addressing: path`"
+        )
+    })
+}
+
+/// The engine's error for an answer that the SDK has not seen.
+pub(super) fn from_answer(place: &Place<'_>, raw: &HttpResponse) -> Error {
+    let body = raw.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+    let said = |name| element(&body, name).map(|text| unescaped(&text));
+    refused(place, said("Code").as_deref(), said("Message").as_deref(), raw)
+}
+
+/// Text of an error document with XML's five references undone.
+fn unescaped(text: &str) -> String {
+    // The ampersand last: what it makes is no reference any more.
+    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (reference, character)| text.replace(reference, character))
+}
+
 /// A failure without an answer. Credentials that cannot be had surface here as well, under several of the SDK's kinds.
 fn unsent<E>(place: &Place<'_>, kind: ErrorKind, message: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: StdError + Send + Sync + 'static,
 {
     if let Some(credentials) = find::<CredentialsError>(&error) {
-        let kind = match credentials {
-            CredentialsError::ProviderTimedOut(_) => ErrorKind::Transient,
-            _ => ErrorKind::Configuration,
-        };
-        return place
-            .error(
-                kind,
-                "no credentials for this store: set `credentials:` (env:, file:, ssm:, command:, profile: or anonymous) or \
-                 provide the default ones",
-            )
-            .caused_by(ferry_transfer::chain(credentials));
+        return without_credentials(place, credentials);
     }
     if let Some(unfit) = find::<UnfitBucket>(&error) {
         return place.error(ErrorKind::InvalidInput, unfit.to_string());
     }
     place.error(kind, message).caused_by(error)
+}
+
+/// Credentials that cannot be had.
+pub(super) fn without_credentials(place: &Place<'_>, error: &CredentialsError) -> Error {
+    let kind = match error {
+        CredentialsError::ProviderTimedOut(_) => ErrorKind::Transient,
+        _ => ErrorKind::Configuration,
+    };
+    place
+        .error(
+            kind,
+            "no credentials for this store: set `credentials:` (env:, file:, ssm:, command:, profile: or anonymous) or \
+             provide the default ones",
+        )
+        .caused_by(ferry_transfer::chain(error))
 }
 
 /// The first error of a type in a chain of sources.

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
-use aws_smithy_runtime_api::http::NonUtf8HeaderHandling;
+use aws_smithy_runtime_api::http::{Headers, NonUtf8HeaderHandling};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_transfer::checksum::{DigestSet, digest};
@@ -131,6 +131,18 @@ pub(super) struct Answer {
     pub(super) content_range: Option<(ByteRange, u64)>,
 }
 
+impl Answer {
+    /// Reads the headers of an answer.
+    pub(super) fn of(status: u16, headers: &Headers, posture: Posture) -> Result<Self> {
+        Ok(Self {
+            status,
+            head: to_head(headers, posture)?,
+            content_length: headers.get("content-length").and_then(|length| length.parse().ok()),
+            content_range: headers.get("content-range").and_then(ByteRange::parse_content_range),
+        })
+    }
+}
+
 impl ReadHead {
     pub(super) fn new(posture: Posture) -> Self {
         Self { posture, answer: Arc::default() }
@@ -181,13 +193,7 @@ impl Intercept for ReadHead {
         if !response.status().is_success() {
             return Ok(());
         }
-        let headers = response.headers();
-        let answer = to_head(headers, self.posture).map(|head| Answer {
-            status: response.status().as_u16(),
-            head,
-            content_length: headers.get("content-length").and_then(|length| length.parse().ok()),
-            content_range: headers.get("content-range").and_then(ByteRange::parse_content_range),
-        });
+        let answer = Answer::of(response.status().as_u16(), response.headers(), self.posture);
         let refused = answer.is_err();
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         if refused {

@@ -133,32 +133,51 @@ impl Page<'_> {
             .filter_map(CommonPrefix::prefix)
             .map(|prefix| text(place, prefix, self.encoded))
             .collect::<Result<Vec<_>>>()?;
-        let next = if self.truncated {
-            let next = match version {
-                ListVersion::V2 => self.next,
-                // NextMarker is only sent with a delimiter; otherwise the last key is the marker.
-                ListVersion::V1 => self.next.or_else(|| last(&entries, &common_prefixes)),
-            };
-            match next {
-                Some(next) if Some(next.as_str()) != asked_from => Some(encoding::cursor(version, &next)),
-                Some(_) => {
-                    return Err(place.error(
-                        ErrorKind::Unsupported,
-                        "the listing does not advance: the store answers the place it was asked to go on from. Try the other \
-                         `list_version`",
-                    ));
-                }
-                None => {
-                    return Err(place.error(
-                        ErrorKind::Unsupported,
-                        "the store says that the listing goes on but not where. Try the other `list_version`",
-                    ));
-                }
-            }
-        } else {
-            None
-        };
+        let continuation = Continuation { truncated: self.truncated, next: self.next, asked_from };
+        let next = continuation.cursor(place, version, &entries, &common_prefixes)?;
         Ok(ListPage { entries, common_prefixes, next })
+    }
+}
+
+/// What a page says of the next one.
+pub(super) struct Continuation<'a> {
+    pub(super) truncated: bool,
+    /// The store's own word on where to go on.
+    pub(super) next: Option<String>,
+    pub(super) asked_from: Option<&'a str>,
+}
+
+impl Continuation<'_> {
+    /// Where to go on; `None` only where the listing is complete.
+    pub(super) fn cursor(
+        self,
+        place: &Place<'_>,
+        version: ListVersion,
+        entries: &[Entry],
+        common_prefixes: &[String],
+    ) -> Result<Option<Cursor>> {
+        if !self.truncated {
+            return Ok(None);
+        }
+        let next = match version {
+            ListVersion::V2 => self.next,
+            // NextMarker is only sent with a delimiter; otherwise the last key is the marker.
+            ListVersion::V1 => self.next.or_else(|| last(entries, common_prefixes)),
+        };
+        match next {
+            Some(next) if Some(next.as_str()) != self.asked_from => {
+                Ok(Some(encoding::cursor(version, &next)))
+            }
+            Some(_) => Err(place.error(
+                ErrorKind::Unsupported,
+                "the listing does not advance: the store answers the place it was asked to go on from. Try the other \
+                 `list_version`",
+            )),
+            None => Err(place.error(
+                ErrorKind::Unsupported,
+                "the store says that the listing goes on but not where. Try the other `list_version`",
+            )),
+        }
     }
 }
 
@@ -199,7 +218,11 @@ fn last(entries: &[Entry], common_prefixes: &[String]) -> Option<String> {
     key.max(prefix).map(ToOwned::to_owned)
 }
 
-fn position(place: &Place<'_>, version: ListVersion, cursor: Option<&Cursor>) -> Result<Option<String>> {
+pub(super) fn position(
+    place: &Place<'_>,
+    version: ListVersion,
+    cursor: Option<&Cursor>,
+) -> Result<Option<String>> {
     cursor
         .map(|cursor| {
             encoding::position(version, cursor).map(ToOwned::to_owned).ok_or_else(|| {

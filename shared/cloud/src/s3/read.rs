@@ -15,6 +15,7 @@ use http_body_util::BodyDataStream;
 
 use super::error::Place;
 use super::intercept::{Answer, ReadHead};
+use super::lean::ChecksumMismatch;
 use super::{ANSWER_TIMEOUT, Posture, S3Bucket, answered};
 
 impl S3Bucket {
@@ -59,11 +60,7 @@ impl S3Bucket {
         if length_bytes == 0 {
             return Body::Bytes(Bytes::new());
         }
-        let at = BodyPlace {
-            name: self.name.clone(),
-            endpoint: self.account.0.endpoint.clone(),
-            key: key.clone(),
-        };
+        let at = BodyPlace::of(self, key);
         let stream = BodyDataStream::new(body.into_inner());
         Body::stream(length_bytes, stream.map(move |chunk| chunk.map_err(|error| at.error(error))))
     }
@@ -105,7 +102,7 @@ fn taken<T>(place: &Place<'_>, outcome: Result<T>, answer: &ReadHead) -> Result<
 }
 
 /// The length of the body, if the answer is the one that was asked for.
-fn check_range(place: &Place<'_>, answer: &Answer, asked: Option<ByteRange>) -> Result<u64> {
+pub(super) fn check_range(place: &Place<'_>, answer: &Answer, asked: Option<ByteRange>) -> Result<u64> {
     let Some(length_bytes) = answer.content_length else {
         return Err(place.error(ErrorKind::Transient, "the answer does not say how long its body is"));
     };
@@ -132,14 +129,18 @@ fn check_range(place: &Place<'_>, answer: &Answer, asked: Option<ByteRange>) -> 
 }
 
 /// Where a body is read, for errors that come up after the call has returned.
-struct BodyPlace {
+pub(super) struct BodyPlace {
     name: StoreName,
     endpoint: String,
     key: Key,
 }
 
 impl BodyPlace {
-    fn error(&self, error: Box<dyn StdError + Send + Sync>) -> Error {
+    pub(super) fn of(bucket: &S3Bucket, key: &Key) -> Self {
+        Self { name: bucket.name.clone(), endpoint: bucket.account.0.endpoint.clone(), key: key.clone() }
+    }
+
+    pub(super) fn error(&self, error: Box<dyn StdError + Send + Sync>) -> Error {
         let place = Place {
             operation: "GetObject",
             name: &self.name,
@@ -148,7 +149,8 @@ impl BodyPlace {
             throttle_codes: &[],
         };
         // The SDK's validating body has no public error type; this is its text.
-        if ferry_transfer::chain(&*error).contains("body checksum mismatch") {
+        if error.is::<ChecksumMismatch>() || ferry_transfer::chain(&*error).contains("body checksum mismatch")
+        {
             place.error(ErrorKind::Corrupt, "the bytes do not match the checksum the store declared")
         } else {
             place.error(ErrorKind::Transient, "the body broke off")

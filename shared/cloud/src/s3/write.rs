@@ -32,12 +32,12 @@ use crate::profile::PayloadSigning;
 const COMPLETE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The checksums of one request and whether its signature must cover the body too.
-struct Integrity {
+pub(super) struct Integrity {
     /// Names CRC64NVME as the algorithm, which makes the SDK compute what is not given.
-    algorithm: Option<ChecksumAlgorithm>,
-    crc64_nvme: Option<String>,
-    content_md5: Option<String>,
-    sign_body: bool,
+    pub(super) algorithm: Option<ChecksumAlgorithm>,
+    pub(super) crc64_nvme: Option<String>,
+    pub(super) content_md5: Option<String>,
+    pub(super) sign_body: bool,
 }
 
 /// A body ready to be sent.
@@ -239,7 +239,7 @@ impl S3Bucket {
         Ok(Upload { body, length_bytes, source_fault, integrity })
     }
 
-    fn integrity(&self, checksum: BodyChecksum, in_memory: bool) -> Integrity {
+    pub(super) fn integrity(&self, checksum: BodyChecksum, in_memory: bool) -> Integrity {
         let posture = self.posture();
         let crc64_nvme = checksum.crc64_nvme.filter(|_| self.takes_crc64_nvme()).map(crc64_to_base64);
         let content_md5 = checksum

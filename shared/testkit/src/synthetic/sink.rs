@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferry_transfer::ETag;
+use ferry_transfer::checksum::{DigestSet, Hasher, crc64_to_base64};
 use http::header::{CONTENT_LENGTH, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -64,10 +65,14 @@ enum Tag {
     Number(u64),
 }
 
+const CRC64_NVME: &str = "x-amz-checksum-crc64nvme";
+
 #[derive(Debug, Clone, Copy)]
 struct Received {
     size_bytes: u64,
     md5: Option<[u8; 16]>,
+    /// Where the request declares one: a store that is told a checksum computes its own.
+    crc64_nvme: Option<u64>,
 }
 
 impl SinkBucket {
@@ -146,6 +151,9 @@ impl SinkBucket {
             .is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"));
         let mut unframer = if framed { Unframer::framed() } else { Unframer::Plain };
         let mut md5 = (self.etag == SinkEtag::Md5).then(Md5::new);
+        let declares_crc = headers.contains_key(CRC64_NVME)
+            || headers.get("x-amz-trailer").is_some_and(|name| name.as_bytes() == CRC64_NVME.as_bytes());
+        let mut crc = declares_crc.then(|| Hasher::new(DigestSet::default()));
         let mut size_bytes = 0;
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Hangup)?.into_data() else {
@@ -156,13 +164,20 @@ impl SinkBucket {
                 if let Some(md5) = &mut md5 {
                     md5.update(bytes);
                 }
+                if let Some(crc) = &mut crc {
+                    crc.update(bytes);
+                }
             });
             fed.map_err(|_| Hangup)?;
         }
         if !unframer.is_complete() {
             return Err(Hangup);
         }
-        Ok(Received { size_bytes, md5: md5.map(|md5| md5.finalize().into()) })
+        Ok(Received {
+            size_bytes,
+            md5: md5.map(|md5| md5.finalize().into()),
+            crc64_nvme: crc.map(|crc| crc.finish().crc64_nvme),
+        })
     }
 
     fn put(&self, key: &str, headers: &HeaderMap, received: Received) -> Response<ResponseBody> {
@@ -176,6 +191,7 @@ impl SinkBucket {
         };
         let mut response = Response::new(ResponseBody::default());
         set(&mut response, ETAG, &tag.quoted());
+        set_crc(&mut response, received.crc64_nvme);
         state.insert(key, received.size_bytes, tag);
         response
     }
@@ -208,6 +224,7 @@ impl SinkBucket {
         upload.insert(number, received);
         let mut response = Response::new(ResponseBody::default());
         set(&mut response, ETAG, &tag.quoted());
+        set_crc(&mut response, received.crc64_nvme);
         response
     }
 
@@ -363,6 +380,12 @@ impl Tag {
 fn set(response: &mut Response<ResponseBody>, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::try_from(text) {
         response.headers_mut().insert(name, value);
+    }
+}
+
+fn set_crc(response: &mut Response<ResponseBody>, crc64_nvme: Option<u64>) {
+    if let Some(crc) = crc64_nvme {
+        set(response, HeaderName::from_static(CRC64_NVME), &crc64_to_base64(crc));
     }
 }
 

@@ -114,7 +114,7 @@ async fn alibabas_encoded_token_is_sent_back_as_it_was_meant() {
         let request = ListRequest { cursor, ..ListRequest::default() };
         store.list(request).await.expect_err("the same page again");
         let target = server.only().target().to_owned();
-        assert!(target.ends_with(parameter), "{parameter} in {target}");
+        assert!(format!("{target}&").contains(&format!("{parameter}&")), "{parameter} in {target}");
     }
 }
 
