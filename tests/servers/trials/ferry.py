@@ -70,6 +70,15 @@ class Ferry:
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
+    def start(
+        self, verb: str, source: tuple[End, str], destination: tuple[End, str], *flags: str
+    ) -> subprocess.Popen:
+        """Starts a command; whoever asks for it ends it."""
+        command, env = self.command(verb, source, destination, *flags, "--json")
+        return subprocess.Popen(
+            command, env=env, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
     def environment(self) -> dict[str, str]:
         """Nothing of the caller's that could change what is tried."""
         return {

@@ -1,6 +1,7 @@
 """One direction between two servers, and what every check of it shares."""
 
 import itertools
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -82,6 +83,10 @@ class Trial:
     def run(self, verb: str = "sync", *flags: str) -> Outcome:
         """Runs `ferry` between the two buckets, through the proxies."""
         return self.pair.ferry.run(verb, *self.ends(), *flags)
+
+    def start(self, verb: str, *flags: str) -> subprocess.Popen:
+        """Starts `ferry` between the two buckets, through the proxies."""
+        return self.pair.ferry.start(verb, *self.ends(), *flags)
 
     def expect_done(self, *flags: str, verb: str = "sync") -> Outcome:
         """Runs `ferry`, which must end in agreement."""
