@@ -305,7 +305,10 @@ impl ObjectStore for S3Bucket {
     }
 
     async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
-        self.parts_page(request).await
+        match self.lean().await {
+            Some(lean) => self.lean_parts(lean, request).await,
+            None => self.parts_page(request).await,
+        }
     }
 
     async fn versioning(&self) -> Result<Versioning> {

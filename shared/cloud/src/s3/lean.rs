@@ -1,4 +1,4 @@
-//! The requests that every object costs, without the SDK: GET, HEAD, PUT, `UploadPart` and both listings.
+//! The requests that every object costs, without the SDK: GET, HEAD, PUT, `UploadPart` and the listings.
 //!
 //! Owns: one bucket's address, signature and connections, and one request from its parts to a judged answer. Does not own: retries
 //! (the engine's), what an error means ([`super::error`]), or any other operation: those are the SDK's, and so is every
@@ -8,6 +8,7 @@
 mod address;
 mod list;
 mod listing;
+mod parts;
 mod read;
 mod sign;
 mod verified;

@@ -28,17 +28,12 @@ impl S3Bucket {
             .set_part_number_marker((request.after > 0).then(|| request.after.to_string()))
             .set_max_parts(request.page_size.and_then(|size| i32::try_from(size).ok()));
         let answer = answered(&place, ANSWER_TIMEOUT, call.send()).await?;
-        let parts = answer.parts().iter().map(|part| listed(&place, part)).collect::<Result<Vec<_>>>()?;
-        if answer.is_truncated() != Some(true) {
-            return Ok(PartsPage { parts, next: None });
+        PartsDocument {
+            parts: answer.parts().iter().map(listed).collect(),
+            truncated: answer.is_truncated() == Some(true),
+            next_marker: answer.next_part_number_marker().and_then(|marker| marker.parse().ok()),
         }
-        let marker = answer.next_part_number_marker().and_then(|marker| marker.parse().ok());
-        match marker.or_else(|| parts.last().map(|part| part.part_number)) {
-            Some(next) if next > request.after => Ok(PartsPage { parts, next: Some(next) }),
-            _ => {
-                Err(place.error(ErrorKind::Unsupported, "the listing of the upload's parts does not advance"))
-            }
-        }
+        .page(&place, request.after)
     }
 
     pub(super) async fn uploads_page(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
@@ -88,17 +83,39 @@ impl S3Bucket {
     }
 }
 
-fn listed(place: &Place<'_>, part: &Part) -> Result<ListedPart> {
-    let read = || {
-        Some(ListedPart {
-            part_number: u32::try_from(part.part_number()?).ok()?,
-            size_bytes: u64::try_from(part.size()?).ok()?,
-            etag: part.e_tag().and_then(ETag::parse)?,
-            crc64_nvme: part.checksum_crc64_nvme().and_then(crc64_from_base64),
-        })
-    };
-    read().ok_or_else(|| {
-        place.error(ErrorKind::Unsupported, "the store lists a part without its number, size or ETag")
+/// A page of parts as the store wrote it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct PartsDocument {
+    /// `None` for a part without its number, size or ETag.
+    pub(super) parts: Vec<Option<ListedPart>>,
+    pub(super) truncated: bool,
+    pub(super) next_marker: Option<u32>,
+}
+
+impl PartsDocument {
+    /// The page, asked for from behind the part of that number.
+    pub(super) fn page(self, place: &Place<'_>, after: u32) -> Result<PartsPage> {
+        let parts = self.parts.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| {
+            place.error(ErrorKind::Unsupported, "the store lists a part without its number, size or ETag")
+        })?;
+        if !self.truncated {
+            return Ok(PartsPage { parts, next: None });
+        }
+        match self.next_marker.or_else(|| parts.last().map(|part| part.part_number)) {
+            Some(next) if next > after => Ok(PartsPage { parts, next: Some(next) }),
+            _ => {
+                Err(place.error(ErrorKind::Unsupported, "the listing of the upload's parts does not advance"))
+            }
+        }
+    }
+}
+
+fn listed(part: &Part) -> Option<ListedPart> {
+    Some(ListedPart {
+        part_number: u32::try_from(part.part_number()?).ok()?,
+        size_bytes: u64::try_from(part.size()?).ok()?,
+        etag: part.e_tag().and_then(ETag::parse)?,
+        crc64_nvme: part.checksum_crc64_nvme().and_then(crc64_from_base64),
     })
 }
 
