@@ -3,6 +3,8 @@
 //! One binary for all of it, since linking costs more than running. Each module asks one part of the whole what a user would ask;
 //! nothing here knows how the answer comes about.
 
+mod archives;
+mod attributes;
 mod configuration;
 mod conformance;
 mod demo;

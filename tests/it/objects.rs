@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ferry_testkit::bucket::Bucket;
 use ferry_testkit::fixtures::{awkward_keys, body_of};
 use ferry_tests::{Ended, Pair, Program, Side};
+use ferry_transfer::attribute_rules::ObjectLock;
 use ferry_transfer::{Attributes, StorageClass};
 use time::OffsetDateTime;
 
@@ -75,6 +76,7 @@ pub(crate) fn every_attribute() -> Attributes {
         ]
         .into(),
         storage_class: StorageClass::parse("STANDARD_IA"),
+        lock: ObjectLock::default(),
         tags: vec![
             ("team".to_owned(), "harbour & island".to_owned()),
             ("Ünal =+/@".to_owned(), "100 %_:.".to_owned()),

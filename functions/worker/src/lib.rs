@@ -2,6 +2,8 @@
 //!
 //! The library is the handler, the same on Lambda and in the `ferry` program; `main` is wiring only.
 
+mod parking;
 mod worker;
 
+pub use parking::Parking;
 pub use worker::{DEAD_LETTER_REASON, Worker};

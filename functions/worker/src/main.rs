@@ -1,6 +1,7 @@
 //! The worker on Lambda: configuration in, handler out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_lambda_events::sqs::SqsEvent;
@@ -8,8 +9,8 @@ use ferry_cloud::lambda;
 use ferry_transfer::copy::{Copier, CopySettings};
 use ferry_transfer::deletion::{DeleteJournal, NoJournal, StoredJournal};
 use ferry_transfer::receipt::{NoReceipts, ReceiptSink, StoredReceipts};
-use ferry_transfer::{Clock, SystemClock};
-use ferry_worker::Worker;
+use ferry_transfer::{Clock, SharedQueue, SystemClock};
+use ferry_worker::{Parking, Worker};
 use lambda_runtime::{LambdaEvent, run, service_fn};
 
 #[tokio::main]
@@ -20,6 +21,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         worker.handle(event.payload).await.map_err(|error| error.chain())
     }))
     .await
+}
+
+/// Restores from the deepest archives take two days; twice that is enough for any.
+fn parking(queue: SharedQueue) -> Parking {
+    Parking { queue, shortest: Duration::from_mins(1), at_most: Duration::from_hours(96), places: None }
 }
 
 async fn worker() -> Result<Worker> {
@@ -46,6 +52,7 @@ async fn worker() -> Result<Worker> {
         receipts,
         journal,
         dead_letters: environment.dead_letters().await?,
+        parking: environment.part_jobs().await?.map(parking),
         max_receive_count: environment.max_receive_count(),
         clock,
     })

@@ -18,6 +18,9 @@ use ferry_transfer::receipt::{Failed, Outcome, Receipt, ReceiptSink};
 use ferry_transfer::{Clock, Error, ErrorKind, Key, Routes, SharedQueue};
 use futures::FutureExt;
 use futures::future::join_all;
+use time::OffsetDateTime;
+
+use crate::parking::{Parked, Parking};
 
 /// The attribute of a dead letter that says why it is one.
 pub const DEAD_LETTER_REASON: &str = "ferry-reason";
@@ -35,6 +38,8 @@ pub struct Worker {
     /// Takes what can never succeed, with the reason. Without it such messages are given back until the queue's own
     /// redrive rule takes them, without a reason.
     pub dead_letters: Option<SharedQueue>,
+    /// Where jobs wait for an archive; without it they are let go at once, and a later run finds their objects again.
+    pub parking: Option<Parking>,
     /// Deliveries after which nobody tries again; the queue's `maxReceiveCount`.
     pub max_receive_count: u32,
     /// Time and chance.
@@ -113,7 +118,10 @@ impl Worker {
                     Ok(route) => agree(&self.copier, self.journal.as_ref(), &route, &job).await,
                     Err(error) => Err(error),
                 };
-                self.conclude(Ended::job(job, attempt, body), result).await
+                match result {
+                    Ok(Outcome::Parked { since }) => self.park(job, attempt, body, since).await,
+                    result => self.conclude(Ended::job(job, attempt, body), result).await,
+                }
             }
             Ok(Message::Part(part)) => {
                 let result = match self.routes.route(part.task.as_deref()).await {
@@ -151,6 +159,25 @@ impl Worker {
                 }
                 self.record(&ended, Outcome::Failed(Failed::new(&error, last)));
                 if last { self.bury(ended.body, &reason).await } else { Settled::GiveBack }
+            }
+        }
+    }
+
+    /// Lets a job wait for an archive. Its message is done with: another one takes its place.
+    async fn park(&self, job: Job, attempt: u32, body: String, since: OffsetDateTime) -> Settled {
+        let parked = match &self.parking {
+            Some(parking) => parking.park(job.clone(), since, self.clock.now()).await,
+            None => Ok(Parked::LetGo),
+        };
+        match parked {
+            Ok(Parked::Waiting) => Settled::Done,
+            Ok(Parked::LetGo) => {
+                self.record(&Ended::job(job, attempt, body), Outcome::Parked { since });
+                Settled::Done
+            }
+            Err(error) => {
+                tracing::warn!(key = ?job.key, error = %error.chain(), "a job could not be parked");
+                Settled::GiveBack
             }
         }
     }

@@ -9,6 +9,7 @@
     reason = "doc comments of flags are their help texts, printed as they are"
 )]
 
+mod access;
 mod attributes;
 mod certificate;
 mod delete;
@@ -20,7 +21,9 @@ mod state;
 mod sweep;
 
 use std::ffi::OsStr;
+use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
@@ -31,6 +34,7 @@ use ferry_transfer::CompareMode;
 pub use ferry_transfer::Size;
 use ferry_transfer::task::Location;
 
+pub use self::access::{AccessArgs, SideAccess};
 pub use self::attributes::AttributeArgs;
 pub use self::certificate::CertificateArgs;
 pub use self::delete::DeleteArgs;
@@ -58,7 +62,7 @@ Locations are NAME://BUCKET/PREFIX, NAME being a store of ferry.yaml; s3:// is A
 Credentials are references, never values: env:PREFIX, file:PATH, ssm:NAME, command:CMD, profile:NAME, anonymous.
 
 Exit codes: 0 done and in agreement, 1 some objects failed (listed), 2 usage or configuration,
-3 differences found (verify, plan --exit-code), 4 refused for safety.";
+3 differences found (verify, plan --exit-code) or left (sync --restore: objects parked), 4 refused for safety.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -128,6 +132,9 @@ pub struct PairArgs {
     /// The destination's store
     #[command(flatten)]
     pub dest_store: DestStoreArgs,
+    /// How both are asked
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// The file that describes stores.
@@ -154,7 +161,7 @@ pub struct SourceStoreArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "source_credentials", help_heading = "Source store")]
     pub source_profile: Option<String>,
     /// Where the source's credentials come from
-    #[arg(long, value_name = "REF", value_parser = CredentialRefParser, help_heading = "Source store")]
+    #[arg(long, value_name = "REF", value_parser = RefParser::<CredentialRef>::default(), help_heading = "Source store")]
     pub source_credentials: Option<CredentialRef>,
     /// Where the source's bucket name goes
     #[arg(long, value_enum, value_name = "STYLE", help_heading = "Source store")]
@@ -182,7 +189,7 @@ pub struct DestStoreArgs {
     )]
     pub dest_profile: Option<String>,
     /// Where the destination's credentials come from
-    #[arg(long, value_name = "REF", value_parser = CredentialRefParser, help_heading = "Destination store")]
+    #[arg(long, value_name = "REF", value_parser = RefParser::<CredentialRef>::default(), help_heading = "Destination store")]
     pub dest_credentials: Option<CredentialRef>,
     /// Where the destination's bucket name goes
     #[arg(long, value_enum, value_name = "STYLE", help_heading = "Destination store")]
@@ -205,7 +212,7 @@ pub struct StoreArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "credentials", help_heading = "Stores")]
     pub profile: Option<String>,
     /// Where the credentials come from
-    #[arg(long, value_name = "REF", value_parser = CredentialRefParser, help_heading = "Stores")]
+    #[arg(long, value_name = "REF", value_parser = RefParser::<CredentialRef>::default(), help_heading = "Stores")]
     pub credentials: Option<CredentialRef>,
     /// Where the bucket name goes
     #[arg(long, value_enum, value_name = "STYLE", help_heading = "Stores")]
@@ -263,19 +270,29 @@ impl StoreArgs {
     }
 }
 
-/// Reads a credential reference. Clap's own message would repeat the text, which may be a key pasted in the wrong place.
-#[derive(Debug, Clone, Copy)]
-struct CredentialRefParser;
+/// Reads a reference to a secret. Clap's own message would repeat the text, which may be a key pasted in the wrong place.
+#[derive(Debug)]
+struct RefParser<T>(PhantomData<fn() -> T>);
 
-impl TypedValueParser for CredentialRefParser {
-    type Value = CredentialRef;
+impl<T> Default for RefParser<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
 
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<CredentialRef, clap::Error> {
+impl<T> Clone for RefParser<T> {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<T> TypedValueParser for RefParser<T>
+where
+    T: FromStr<Err = ferry_transfer::Error> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
         let refused = |reason: String| {
             let flag = arg.map(ToString::to_string).unwrap_or_default();
             let message = format!("invalid value for '{flag}': {reason}\n");
@@ -364,6 +381,8 @@ pub enum Unsupported {
     Fail,
     /// copy it without them
     Drop,
+    /// copy it without them, and keep them in KEY.ferry-attributes.json beside the copy
+    Sidecar,
 }
 
 /// `ferry sync`.

@@ -18,7 +18,7 @@ use ferry_transfer::{Error, ErrorKind, Result, SharedStore, SystemClock};
 use futures::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
-use crate::args::StoreArgs;
+use crate::args::{SideAccess, StoreArgs};
 use crate::config::Config;
 use crate::ends::Side;
 
@@ -47,7 +47,9 @@ impl Buckets for KnownStores {
         let account = if *source == location.store {
             account.clone()
         } else {
-            let side = Side::connect(&self.config, &location.store, StoreArgs::default()).await;
+            let side =
+                Side::connect(&self.config, &location.store, StoreArgs::default(), SideAccess::default())
+                    .await;
             side.map_err(|error| Error::new(ErrorKind::Configuration, ferry_transfer::chain(error.as_ref())))?
                 .account
         };

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use ferry_cloud::{S3Account, S3Bucket, connect, one_store};
+use ferry_transfer::attribute_rules::AttributeRules;
 use ferry_transfer::deletion::Trash;
 use ferry_transfer::key_source::{Documents, NoDocuments};
 use ferry_transfer::price::ProviderPrices;
+use ferry_transfer::restore_rule::RestoreRule;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::server_side::{self, ServerSideRule};
 use ferry_transfer::store::ListRequest;
@@ -18,7 +20,7 @@ use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{Deletes, Location, StorageClassRule, Task, UnsupportedRule};
 use ferry_transfer::{Route, SharedStore, SystemClock};
 
-use crate::args::{ConfigArgs, CopyArgs, DeleteArgs, PairArgs, StoreArgs, Unsupported};
+use crate::args::{ConfigArgs, CopyArgs, DeleteArgs, PairArgs, SideAccess, StoreArgs, Unsupported};
 use crate::config::{Config, OneOff};
 use crate::documents::LocalDocuments;
 use crate::exit::UsageError;
@@ -57,6 +59,10 @@ pub struct Rules {
     pub unsupported: UnsupportedRule,
     /// Whether the store copies by itself where both ends are one.
     pub server_side: ServerSideRule,
+    /// What becomes of archived objects.
+    pub restore: RestoreRule,
+    /// What is written with each object.
+    pub attributes: AttributeRules,
 }
 
 impl Rules {
@@ -72,8 +78,11 @@ impl Rules {
             unsupported: match copy.unsupported {
                 Unsupported::Fail => UnsupportedRule::Fail,
                 Unsupported::Drop => UnsupportedRule::Drop,
+                Unsupported::Sidecar => UnsupportedRule::Sidecar,
             },
             server_side: copy.attributes.server_side.into(),
+            restore: copy.attributes.restore(),
+            attributes: copy.attributes.rules(),
         }
     }
 }
@@ -81,11 +90,23 @@ impl Rules {
 impl Ends {
     /// Connects both sides and makes sure that both can be listed.
     pub async fn connect(args: PairArgs, rules: Rules) -> Result<Self> {
-        let PairArgs { source, destination, compare, keys, listing, config, source_store, dest_store } = args;
+        let PairArgs {
+            source,
+            destination,
+            compare,
+            keys,
+            listing,
+            config,
+            source_store,
+            dest_store,
+            access,
+        } = args;
         let config = Config::load(&config)?;
         let (source_store, dest_store) = (StoreArgs::from(source_store), StoreArgs::from(dest_store));
-        let source_side = Side::connect(&config, &source.store, source_store).await?;
-        let destination_side = Side::connect(&config, &destination.store, dest_store).await?;
+        let (source_access, destination_access) = access.sides();
+        let source_side = Side::connect(&config, &source.store, source_store, source_access).await?;
+        let destination_side =
+            Side::connect(&config, &destination.store, dest_store, destination_access).await?;
         let documents: Arc<dyn Documents> =
             Arc::new(LocalDocuments::new(config, &source.store, source_side.account.clone()));
         let key_source = keys.source(documents.as_ref(), &source).await?;
@@ -108,6 +129,8 @@ impl Ends {
             unsupported: rules.unsupported,
             server_side: rules.server_side,
             listing: listing.rules(),
+            restore: rules.restore,
+            attributes: rules.attributes,
             ..Task::new(name, source, destination)
         };
         let from = source_side.account.bucket(&task.source.bucket);
@@ -133,8 +156,9 @@ impl Ends {
         refuse_loops(&task, &source.account, &destination.account)?;
         let (source_meter, destination_meter) = (Arc::new(Meter::default()), Arc::new(Meter::default()));
         let source_store = wrap(source.account.bucket(&task.source.bucket), &source_meter);
-        let destination_store =
-            wrap(destination.account.bucket(&task.destination.bucket), &destination_meter);
+        let written = destination.account.bucket(&task.destination.bucket);
+        let written = written.as_destination(&task.attributes, &source.account);
+        let destination_store = wrap(written, &destination_meter);
         Ok(Self {
             route: Arc::new(Route::new(task, source_store, destination_store).between(found)),
             documents: Arc::new(NoDocuments),
@@ -170,9 +194,9 @@ pub struct Side {
 
 impl Side {
     /// A named store, flags laid over `ferry.yaml`.
-    pub async fn connect(config: &Config, name: &str, flags: StoreArgs) -> Result<Self> {
+    pub async fn connect(config: &Config, name: &str, flags: StoreArgs, access: SideAccess) -> Result<Self> {
         let one_off = if flags.is_empty() { OneOff::No } else { OneOff::Described };
-        let store = flags.over(config.store(name, one_off)?);
+        let store = access.over(flags.over(config.store(name, one_off)?));
         store.validate().map_err(|error| UsageError(format!("store {name}: {}", error.chain())))?;
         Ok(Self { account: connect(name, &store).await?, provider: store.provider().to_owned() })
     }
@@ -180,7 +204,7 @@ impl Side {
 
 /// The account of a named store, for commands that need only one.
 pub async fn single_account(config: &ConfigArgs, name: &str, flags: StoreArgs) -> Result<S3Account> {
-    Ok(Side::connect(&Config::load(config)?, name, flags).await?.account)
+    Ok(Side::connect(&Config::load(config)?, name, flags, SideAccess::default()).await?.account)
 }
 
 /// Nothing was tried yet, so whatever keeps a whole side from being listed is for the user to set right; except that a store may

@@ -18,7 +18,7 @@ use ferry_transfer::retry::Backoff;
 use ferry_transfer::state::SharedState;
 use ferry_transfer::store::metered::MeterReading;
 use ferry_transfer::{Clock, Error, KeyRange, RunId, SingleRoute, SystemClock};
-use ferry_worker::Worker;
+use ferry_worker::{Parking, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,8 @@ use crate::tally::{Counts, Tally};
 const QUEUE_CAPACITY: usize = 10_000;
 /// Deliveries of one message, as the cloud deployment's queue has it.
 const MAX_RECEIVE_COUNT: u32 = 5;
+/// Jobs that wait for an archive at most: some hundred bytes each.
+const PARKED_MAX: u64 = 100_000;
 /// How often idle workers look whether the run has ended.
 const IDLE_WAIT: Duration = Duration::from_millis(25);
 /// The process is the worker: while it lives, nobody else must get its messages. SQS's longest.
@@ -51,6 +53,8 @@ pub struct Run {
     /// Where deletes are written down.
     journal: Arc<dyn DeleteJournal>,
     settings: CopySettings,
+    /// How long to wait for archived objects, at most; `None` does not wait.
+    restore_wait: Option<Duration>,
     /// Where open uploads are remembered.
     state: Option<SharedState>,
     /// Ends the run early: given up, or told to stop.
@@ -90,6 +94,7 @@ impl Run {
             receipts: EachSink::default(),
             journal: Arc::new(NoJournal),
             settings,
+            restore_wait: None,
             state: None,
             stop,
         }
@@ -115,6 +120,13 @@ impl Run {
         self
     }
 
+    /// Waits for archived objects to be restored, at most for so long.
+    #[must_use]
+    pub fn waiting_for_archives(mut self, at_most: Option<Duration>) -> Self {
+        self.restore_wait = at_most;
+        self
+    }
+
     /// Ends the run after the objects on their way: cancel it.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
@@ -132,6 +144,8 @@ impl Run {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let jobs = MemoryQueue::new(MemoryQueueConfig { capacity: Some(QUEUE_CAPACITY), dead_letters: None });
         let dead_letters = MemoryQueue::new(MemoryQueueConfig::default());
+        // Of its own: a full queue of jobs must not keep out what its workers park.
+        let parked = MemoryQueue::new(MemoryQueueConfig::default());
         let routes = Arc::new(SingleRoute(Arc::clone(&self.ends.route)));
         let copier = Copier::new(self.settings.clone(), Arc::clone(&clock));
         let copier = match &self.state {
@@ -144,6 +158,12 @@ impl Run {
             receipts: self.all_receipts(),
             journal: Arc::clone(&self.journal),
             dead_letters: Some(Arc::clone(&dead_letters) as _),
+            parking: self.restore_wait.map(|at_most| Parking {
+                queue: Arc::clone(&parked) as _,
+                shortest: Duration::from_secs(1),
+                at_most,
+                places: Some(PARKED_MAX),
+            }),
             max_receive_count: MAX_RECEIVE_COUNT,
             clock: Arc::clone(&clock),
         });
@@ -162,6 +182,7 @@ impl Run {
         for _ in 0..=self.settings.streams * 3 / 2 {
             let host = Hands {
                 jobs: Arc::clone(&jobs),
+                parked: Arc::clone(&parked),
                 worker: Arc::clone(&worker),
                 found_all: found_all.clone(),
                 stop: self.stop.clone(),
@@ -208,6 +229,7 @@ impl Run {
 /// One pair of hands: takes one message at a time, so that a large object holds up nobody else's.
 struct Hands {
     jobs: Arc<MemoryQueue>,
+    parked: Arc<MemoryQueue>,
     worker: Arc<Worker>,
     found_all: CancellationToken,
     stop: CancellationToken,
@@ -216,26 +238,38 @@ struct Hands {
 impl Hands {
     async fn work(self) {
         while !self.stop.is_cancelled() {
-            let delivery = match self.jobs.receive(1, IDLE_WAIT, VISIBILITY).await {
-                Ok(mut deliveries) => deliveries.pop(),
+            match self.take().await {
+                Ok(Some((queue, delivery))) => self.settle(queue, delivery).await,
+                Ok(None) if self.found_all.is_cancelled() && self.nothing_left().await => return,
+                Ok(None) => {}
                 Err(error) => {
                     tracing::error!(error = %error.chain(), "the queue gave nothing");
                     return;
                 }
-            };
-            match delivery {
-                Some(delivery) => self.settle(delivery).await,
-                None if self.found_all.is_cancelled() && self.nothing_left().await => return,
-                None => {}
             }
         }
     }
 
-    async fn nothing_left(&self) -> bool {
-        self.jobs.depth().await.is_ok_and(QueueDepth::is_empty)
+    /// The next message; one that waited for an archive only where nothing else is to be done.
+    async fn take(&self) -> Result<Option<(&MemoryQueue, Delivery)>, Error> {
+        for (queue, wait) in [(&self.jobs, IDLE_WAIT), (&self.parked, Duration::ZERO)] {
+            if let Some(delivery) = queue.receive(1, wait, VISIBILITY).await?.pop() {
+                return Ok(Some((queue, delivery)));
+            }
+        }
+        Ok(None)
     }
 
-    async fn settle(&self, delivery: Delivery) {
+    async fn nothing_left(&self) -> bool {
+        for queue in [&self.jobs, &self.parked] {
+            if !queue.depth().await.is_ok_and(QueueDepth::is_empty) {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn settle(&self, queue: &MemoryQueue, delivery: Delivery) {
         let handle = delivery.receipt_handle.clone();
         let attempt = delivery.receive_count;
         let answer = self.worker.handle(event(delivery)).await;
@@ -243,9 +277,9 @@ impl Hands {
         let settled = if again {
             // 1 s, 2 s, 4 s … with jitter, so that what failed together does not come back together.
             let delay = Duration::from_secs(1 << attempt.min(6)).mul_f64(0.25 + 0.25 * SystemClock.draw());
-            self.jobs.change_visibility(&handle, delay).await
+            queue.change_visibility(&handle, delay).await
         } else {
-            self.jobs.delete_batch(vec![handle]).await.and_then(|results| results.into_iter().collect())
+            queue.delete_batch(vec![handle]).await.and_then(|results| results.into_iter().collect())
         };
         if let Err(error) = settled {
             tracing::error!(error = %error.chain(), "the queue lost track of a message");

@@ -13,7 +13,7 @@ pub enum Exit {
     Failed,
     /// Wrong usage or configuration: nothing was tried.
     Usage,
-    /// Differences were found (`verify`, `plan --exit-code`).
+    /// Differences were found (`verify`, `plan --exit-code`) or left (`sync`, archived objects that are being restored).
     Different,
     /// Refused for safety.
     Refused,

@@ -46,6 +46,8 @@ pub struct Report {
     pub skipped: u64,
     /// Skipped, by reason.
     pub skipped_by_reason: BTreeMap<SkipReason, u64>,
+    /// Archived at the source: their restore was asked for, and they are not copied yet.
+    pub parked: u64,
     /// Left out: the destination could not name them.
     pub nameless: u64,
     /// Left out by the task's selection.
@@ -119,6 +121,7 @@ impl Report {
             extra: scan.extra.saturating_sub(counts.deleted),
             skipped: counts.skipped.values().sum(),
             skipped_by_reason: counts.skipped,
+            parked: counts.parked,
             nameless: scan.nameless,
             excluded: scan.excluded,
             failed: counts.failed,
@@ -145,6 +148,8 @@ impl Report {
             Exit::Failed
         } else if matches!(self.deletes, DeletePlan::Refused { .. }) {
             Exit::Refused
+        } else if self.parked > 0 {
+            Exit::Different
         } else {
             Exit::Done
         }
@@ -194,6 +199,9 @@ impl Report {
         }
         let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
         row("skipped", format!("{}{why}", HumanCount(self.skipped + self.nameless)));
+        if self.parked > 0 {
+            row("parked", format!("{} archived, being restored", HumanCount(self.parked)));
+        }
         row("failed", HumanCount(self.failed).to_string());
         row(
             "requests",
@@ -261,6 +269,13 @@ impl Report {
             if let Some(remark) = remark {
                 text.push_str(&format!("The {side} {remark}.\n"));
             }
+        }
+        if self.parked > 0 {
+            text.push_str(&format!(
+                "{} archived objects are parked: run it again after their restore (expedited: minutes, standard: 3 to 12 hours, bulk: \
+                 up to 48 hours), or wait with --restore-wait.\n",
+                HumanCount(self.parked)
+            ));
         }
         match &self.deletes {
             DeletePlan::Refused { planned, held, limit } => text.push_str(&format!(

@@ -44,6 +44,8 @@ pub struct Counts {
     pub deleted: u64,
     /// Skipped, by reason.
     pub skipped: BTreeMap<SkipReason, u64>,
+    /// Archived: their restore was asked for.
+    pub parked: u64,
     /// Failed for good.
     pub failed: u64,
     /// The first failures.
@@ -70,7 +72,12 @@ pub struct Failure {
 impl Counts {
     /// Objects whose jobs have ended.
     pub fn settled(&self) -> u64 {
-        self.copied + self.up_to_date + self.deleted + self.failed + self.skipped.values().sum::<u64>()
+        self.copied
+            + self.up_to_date
+            + self.deleted
+            + self.parked
+            + self.failed
+            + self.skipped.values().sum::<u64>()
     }
 }
 
@@ -110,6 +117,7 @@ impl ReceiptSink for Tally {
             Outcome::UpToDate => counts.up_to_date += 1,
             Outcome::Divided { .. } | Outcome::Part { .. } => {}
             Outcome::Deleted => counts.deleted += 1,
+            Outcome::Parked { .. } => counts.parked += 1,
             Outcome::Skipped { reason } => *counts.skipped.entry(*reason).or_default() += 1,
             Outcome::Failed(failed) if !failed.last => counts.retried += 1,
             Outcome::Failed(failed) => {

@@ -171,7 +171,7 @@ impl CredentialRef {
         })
     }
 
-    async fn run(&self, command: &str) -> Result<String> {
+    pub(crate) async fn run(&self, command: &str) -> Result<String> {
         let words = words::split(command)?;
         let Some((program, arguments)) = words.split_first() else {
             return Err(self.unusable("the command is empty"));

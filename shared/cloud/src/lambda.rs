@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `FERRY_TASK` | the task, as JSON or YAML |
 //! | `FERRY_STORES` | the stores it names, as JSON or YAML: `{"name": {"provider": …, "credentials": "ssm:…"}}` |
-//! | `FERRY_JOB_QUEUE_URL` | where jobs go (finder), and the parts of the largest objects (worker) |
+//! | `FERRY_JOB_QUEUE_URL` | where jobs go (finder), and the parts of the largest objects and restored ones (worker) |
 //! | `FERRY_SCAN_QUEUE_URL` | where what is left of a range goes (finder); default: nowhere else than the job queue |
 //! | `FERRY_DEAD_LETTER_QUEUE_URL` | where jobs go that can never succeed (worker) |
 //! | `FERRY_STATE` | where open uploads, receipts, delete journals and checkpoints are kept: `NAME://bucket/prefix/`, NAME a store of `FERRY_STORES`; default: nowhere |
@@ -84,6 +84,7 @@ impl Environment {
     pub async fn routes(&self) -> Result<Arc<dyn Routes>> {
         let source = self.bucket(&self.task.source).await?;
         let destination = self.bucket(&self.task.destination).await?;
+        let destination = destination.as_destination(&self.task.attributes, source.account());
         let ends = one_store::ends(&source, &destination).await;
         let route = Route::new(self.task.clone(), retrying(source), retrying(destination)).between(ends);
         Ok(Arc::new(SingleRoute(Arc::new(route))))

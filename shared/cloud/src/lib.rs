@@ -4,6 +4,7 @@
 //! [`connect`] turns one entry of `stores:` in `ferry.yaml` into an [`S3Account`], which hands out buckets.
 
 pub mod credentials;
+mod customer_key;
 pub mod documents;
 mod http_client;
 pub mod lambda;
@@ -16,6 +17,7 @@ pub mod store_config;
 mod wire;
 
 pub use credentials::{CredentialRef, Credentials};
+pub use customer_key::CustomerKeyRef;
 pub use profile::Profile;
 pub use s3::{S3Account, S3Bucket};
 pub use store_config::{StoreConfig, connect, connect_with};

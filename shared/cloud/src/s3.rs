@@ -7,6 +7,7 @@
 
 mod archive;
 mod attributes;
+mod bucket_headers;
 mod client;
 mod copying;
 mod encoded_word;
@@ -30,16 +31,21 @@ use async_trait::async_trait;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use ferry_transfer::attribute_rules::{AttributeRules, WriteEncryption};
 use ferry_transfer::store::{
     CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
     DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
     ListUploadsRequest, ListVersionsRequest, PartsPage, PutRequest, PutResponse, RestoreAnswer,
     RestoreRequest, UploadId, UploadPartRequest, UploadedPart, UploadsPage, VersionPage, Versioning,
 };
-use ferry_transfer::{Capabilities, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName};
+use ferry_transfer::{
+    Capabilities, Error, ErrorKind, Key, ObjectHead, ObjectStore, Result, StoreName, Support,
+};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
+pub(crate) use self::bucket_headers::Payer;
+use self::bucket_headers::{BucketHeaders, SendBucketHeaders};
 pub(crate) use self::client::AccountSetup;
 use self::error::Place;
 pub use self::greet::Greeting;
@@ -111,11 +117,7 @@ impl S3Account {
 
     /// A bucket of this store. Asks nothing of the store.
     pub fn bucket(&self, bucket: &str) -> S3Bucket {
-        S3Bucket {
-            account: self.clone(),
-            name: StoreName { store: self.0.name.clone(), bucket: bucket.to_owned() },
-            lean: Arc::default(),
-        }
+        S3Bucket::new(self, bucket, &AttributeRules::default(), None)
     }
 
     /// Every bucket the credentials may list.
@@ -181,9 +183,40 @@ pub struct S3Bucket {
     name: StoreName,
     /// Found at the first request: finding it may ask the SDK's endpoint rules.
     lean: Arc<OnceCell<Option<Lean>>>,
+    client: aws_sdk_s3::Client,
+    capabilities: Capabilities,
 }
 
 impl S3Bucket {
+    fn new(account: &S3Account, bucket: &str, rules: &AttributeRules, source: Option<&S3Account>) -> Self {
+        let key = account.0.setup.customer_key.as_ref();
+        let source_key = source.and_then(|source| source.0.setup.customer_key.as_ref());
+        let headers = BucketHeaders::new(account.0.setup.payer, key, source_key, rules);
+        let mut capabilities = account.0.setup.profile.capabilities.clone();
+        if key.is_some() || rules.encryption.as_ref().is_some_and(WriteEncryption::hides_md5) {
+            (capabilities.etag_is_md5, capabilities.multipart_etag_is_md5_of_md5s) =
+                (Support::No, Support::No);
+        }
+        let mut lean = Arc::default();
+        let client = if headers.is_empty() {
+            account.0.client.clone()
+        } else {
+            // The lean path knows nothing of these headers: it stands back.
+            lean = Arc::new(OnceCell::new_with(Some(None)));
+            let sending = SendBucketHeaders(headers);
+            aws_sdk_s3::Client::from_conf(account.0.client.config().to_builder().interceptor(sending).build())
+        };
+        let name = StoreName { store: account.0.name.clone(), bucket: bucket.to_owned() };
+        Self { account: account.clone(), name, lean, client, capabilities }
+    }
+
+    /// The bucket as a task's destination: what is written to it obeys these rules, and copies within the store read what was
+    /// encrypted with the source's key.
+    #[must_use]
+    pub fn as_destination(self, rules: &AttributeRules, source: &S3Account) -> Self {
+        Self::new(&self.account, &self.name.bucket, rules, Some(source))
+    }
+
     /// The store this bucket belongs to.
     pub fn account(&self) -> &S3Account {
         &self.account
@@ -196,7 +229,7 @@ impl S3Bucket {
     }
 
     fn client(&self) -> &aws_sdk_s3::Client {
-        &self.account.0.client
+        &self.client
     }
 
     fn profile(&self) -> &Profile {
@@ -250,7 +283,7 @@ impl ObjectStore for S3Bucket {
     }
 
     fn capabilities(&self) -> &Capabilities {
-        &self.profile().capabilities
+        &self.capabilities
     }
 
     async fn list(&self, request: ListRequest) -> Result<ListPage> {

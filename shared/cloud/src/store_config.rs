@@ -9,8 +9,9 @@ use ferry_transfer::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::{self, CredentialRef, Credentials};
+use crate::customer_key::{CustomerKey, CustomerKeyRef};
 use crate::profile::{Addressing, Profile, ProfileOverrides};
-use crate::s3::{AccountSetup, S3Account};
+use crate::s3::{AccountSetup, Payer, S3Account};
 
 /// What carries the requests that every object costs: reads, writes and listings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,12 @@ pub struct StoreConfig {
     /// Where the credentials come from. Default: the ambient chain of the AWS SDK.
     #[serde(skip_serializing_if = "is_ambient")]
     pub credentials: CredentialRef,
+    /// The customer's key for SSE-C, by reference: what is read and written is encrypted with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer_key: Option<CustomerKeyRef>,
+    /// Whoever asks pays for requests and traffic, as the buckets demand.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub requester_pays: bool,
     /// Where the bucket's name goes, against the profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addressing: Option<Addressing>,
@@ -186,7 +193,14 @@ async fn setup(name: &str, config: &StoreConfig) -> Result<AccountSetup> {
     let endpoint = config.endpoint_url()?;
     let region = region(config, &profile, endpoint.as_deref()).await?;
     let client = config.client(|variable| std::env::var(variable).ok())?;
+    let customer_key = match &config.customer_key {
+        Some(reference) => Some(CustomerKey::resolve(reference).await?),
+        None => None,
+    };
+    let payer = if config.requester_pays { Payer::Requester } else { Payer::Owner };
     Ok(AccountSetup {
+        customer_key,
+        payer,
         name: name.to_owned(),
         endpoint,
         region,

@@ -318,8 +318,8 @@ impl ObjectStore for MemoryStore {
         let CopyObjectRequest { source, key, attributes, condition, size_hint_bytes: _ } = request;
         let copied = self.copy_source(&source).and_then(|object| {
             let attributes = match attributes {
-                CarriedAttributes::Kept { storage_class } => {
-                    Attributes { storage_class, website_redirect: None, ..object.attributes.clone() }
+                CarriedAttributes::Kept { storage_class, lock } => {
+                    Attributes { storage_class, lock, website_redirect: None, ..object.attributes.clone() }
                 }
                 CarriedAttributes::Replaced(attributes) => {
                     Attributes { tags: object.attributes.tags.clone(), ..*attributes }

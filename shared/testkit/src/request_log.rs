@@ -109,7 +109,10 @@ fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
         .iter()
         .filter(|(name, _)| {
             let name = name.as_str();
-            KEPT_HEADERS.contains(&name) || (name.starts_with("x-amz-") && name != "x-amz-security-token")
+            KEPT_HEADERS.contains(&name)
+                || (name.starts_with("x-amz-")
+                    && name != "x-amz-security-token"
+                    && !name.ends_with("customer-key"))
         })
         .map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();

@@ -18,8 +18,9 @@ use crate::copy::{Copier, CopyError, CopyRequest, JobName, KnownClass};
 use crate::deletion::{self, DeleteJournal, Deletion};
 use crate::job::{Action, Job, Origin, SeenAtDestination};
 use crate::receipt::{Copied, Outcome, SkipReason};
+use crate::restore_rule::RestoreRule;
 use crate::route::Route;
-use crate::store::{HeadRequest, WriteCondition};
+use crate::store::{HeadRequest, RestoreRequest, RestoreState, WriteCondition};
 use crate::{ETag, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
 
 /// How often one job follows a source or a destination that keeps changing under it before it goes back to the queue.
@@ -64,6 +65,13 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
         Some(SeenAtDestination::Absent) => Seen::Absent,
         Some(SeenAtDestination::Etag(etag)) => Seen::Generation(Some(etag.clone())),
     };
+    if let Some(since) = job.parked_since {
+        if is_being_restored(route, job).await? {
+            return Ok(Outcome::Parked { since });
+        }
+        // What was seen is hours old.
+        seen = Seen::Unknown;
+    }
     for round in 0..ROUNDS_MAX {
         if matches!(seen, Seen::Unknown) {
             // Nobody compared this key lately: look at both sides before moving bytes.
@@ -112,7 +120,7 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                 return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
             }
             Err(CopyError::SourceArchived) => {
-                return Ok(Outcome::Skipped { reason: SkipReason::Archived });
+                return archived(route, job, wanted.version_id, &wanted.class).await;
             }
             Err(CopyError::SourceChanged) => {
                 // The source moved on. What the destination holds is still what was seen: only the generation is new.
@@ -175,6 +183,33 @@ impl Wanted {
             class: KnownClass::Known(source.attributes.storage_class),
         }
     }
+}
+
+/// Whether an archived object is on its way to being readable.
+async fn is_being_restored(route: &Route, job: &Job) -> Result<bool> {
+    let head = find(&route.source, &job.key).await?;
+    Ok(head.is_some_and(|head| head.restore == RestoreState::Ongoing))
+}
+
+/// Skips an archived object, or has it restored.
+async fn archived(
+    route: &Route,
+    job: &Job,
+    version_id: Option<String>,
+    class: &KnownClass,
+) -> Result<Outcome> {
+    let RestoreRule::Ask(terms) = route.task.restore else {
+        return Ok(Outcome::Skipped { reason: SkipReason::Archived });
+    };
+    let class = match class {
+        KnownClass::Known(class) => class.as_ref(),
+        KnownClass::Unknown => None,
+    };
+    let request =
+        RestoreRequest { key: job.key.clone(), version_id, days: terms.days_for(class), tier: terms.tier };
+    let answer = route.source.restore(request).await.map_err(|error| error.on_key(job.key.as_str()))?;
+    tracing::debug!(key = ?job.key, ?answer, "an archived object is being restored");
+    Ok(Outcome::Parked { since: job.parked_since.unwrap_or_else(|| route.clock.now()) })
 }
 
 /// A listing tells the class, and leaves the standard one out.

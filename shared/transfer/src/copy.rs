@@ -19,10 +19,12 @@ use crate::receipt::{Copied, ReadCheck};
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::state::SharedState;
-use crate::store::WriteCondition;
+use crate::store::{BodyChecksum, PutRequest, WriteCondition};
+use crate::task::UnsupportedRule;
+use crate::unfit::{Unfit, sidecar_key};
 use crate::upload::UploadRecords;
 use crate::{
-    Attributes, Capabilities, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, PartPlan,
+    Attributes, Body, Capabilities, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, PartPlan,
     PartPlanError, SharedQueue, StorageClass, Support,
 };
 
@@ -277,7 +279,12 @@ impl Copier {
                 .await
                 .map_err(|error| CopyError::at_source(error, key))?;
         }
-        route.map_attributes(attributes).map_err(|error| CopyError::Failed(error.on_key(key.as_str())))
+        let fail = |error: Error| CopyError::Failed(error.on_key(key.as_str()));
+        let (attributes, unfit) = route.map_attributes(attributes).map_err(fail)?;
+        if route.task.unsupported == UnsupportedRule::Sidecar && !unfit.is_empty() {
+            write_sidecar(route, key, &unfit).await.map_err(fail)?;
+        }
+        Ok(attributes)
     }
 }
 
@@ -289,6 +296,24 @@ impl fmt::Debug for Copier {
 
 fn cancelled() -> CopyError {
     CopyError::Failed(Error::new(ErrorKind::Cancelled, "the copy was cancelled"))
+}
+
+/// Keeps beside the copy what the copy cannot hold. Written first, so that no copy is ever without it.
+async fn write_sidecar(route: &Route, key: &Key, unfit: &Unfit) -> Result<(), Error> {
+    let destination_key = route.destination_key(key)?;
+    let sidecar = sidecar_key(&destination_key)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the copy has no key to put a document beside"))?;
+    let document = serde_json::to_vec(unfit).map_err(|error| {
+        Error::new(ErrorKind::Other, "the document beside the copy cannot be written").caused_by(error)
+    })?;
+    let put = PutRequest {
+        key: sidecar,
+        attributes: Attributes { content_type: Some("application/json".to_owned()), ..Attributes::default() },
+        body: Body::Bytes(document.into()),
+        condition: WriteCondition::None,
+        checksum: BodyChecksum::default(),
+    };
+    route.destination.put(put).await.map(drop)
 }
 
 /// A store that ignores `If-Match` shows itself by what it sends.

@@ -47,6 +47,9 @@ pub struct Job {
     /// The source's storage class when the job was made; a job of a scan that names none found the standard one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<StorageClass>,
+    /// Since when the job has waited for the source's archive, if it does.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub parked_since: Option<OffsetDateTime>,
     /// When the source took that generation in.
     #[serde(skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub last_modified: Option<OffsetDateTime>,
@@ -175,12 +178,17 @@ impl Job {
             etag: None,
             version_id: None,
             storage_class: None,
+            parked_since: None,
             last_modified: None,
             origin: None,
             destination: None,
             found: None,
         }
     }
+}
+
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()
 }
 
 /// Everything a message can have; what must be there depends on the action.
@@ -194,6 +202,7 @@ struct Wire {
     etag: Option<String>,
     version_id: Option<String>,
     storage_class: Option<String>,
+    parked_since: Option<String>,
     last_modified: Option<String>,
     origin: Option<serde_json::Value>,
     destination: Option<SeenAtDestination>,
@@ -260,9 +269,8 @@ impl Message {
             etag: wire.etag.as_deref().and_then(ETag::parse),
             version_id: wire.version_id.filter(|id| !id.is_empty()),
             storage_class: wire.storage_class.as_deref().and_then(StorageClass::parse),
-            last_modified: wire.last_modified.and_then(|text| {
-                OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok()
-            }),
+            parked_since: wire.parked_since.as_deref().and_then(moment),
+            last_modified: wire.last_modified.as_deref().and_then(moment),
             origin: wire.origin.and_then(|origin| serde_json::from_value(origin).ok()),
             destination: wire.destination,
             found: wire.found.and_then(|found| serde_json::from_value(found).ok()),
@@ -333,6 +341,7 @@ mod tests {
                 action: if delete { Action::Delete } else { Action::Copy },
                 etag: ETag::parse("\"abc\""),
                 storage_class: StorageClass::parse("STANDARD_IA"),
+                parked_since: OffsetDateTime::from_unix_timestamp(1_800_000_000).ok(),
                 last_modified: OffsetDateTime::from_unix_timestamp(1_700_000_000).ok(),
                 origin: Some(Origin::Scan),
                 destination: match seen {

@@ -5,6 +5,7 @@
 //! (metering, retrying, fault injection) is a wrapper over the same trait.
 
 pub mod agree;
+pub mod attribute_rules;
 mod body;
 mod capability;
 pub mod checksum;
@@ -32,6 +33,7 @@ pub mod price;
 pub mod queue;
 pub mod ranges;
 pub mod receipt;
+pub mod restore_rule;
 pub mod retry;
 pub mod rewrite;
 mod route;
@@ -46,6 +48,7 @@ pub mod state;
 pub mod store;
 pub mod sweep;
 pub mod task;
+pub mod unfit;
 pub mod upload;
 
 pub use body::{Body, BodyStream, DigestHandle, FaultHandle};

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::attribute_rules::ObjectLock;
 use crate::store::RestoreState;
 use crate::{ETag, Key};
 
@@ -84,6 +85,8 @@ pub struct Attributes {
     pub user_metadata: BTreeMap<String, String>,
     /// Storage class to write, in the destination's word; `None` is its standard class.
     pub storage_class: Option<StorageClass>,
+    /// Lock of the object; empty where there is none, or no right to see it.
+    pub lock: ObjectLock,
     /// Tags in the store's order. Empty until asked for: a GET only says how many there are.
     pub tags: Vec<(String, String)>,
 }

@@ -67,6 +67,12 @@ pub enum Outcome {
         /// How.
         end: PartEnd,
     },
+    /// The object is archived; its restore was asked for, and nobody waited until it was done.
+    Parked {
+        /// When the job first found it archived.
+        #[serde(with = "time::serde::rfc3339")]
+        since: OffsetDateTime,
+    },
     /// Nothing was done, on purpose.
     Skipped {
         /// Why.

@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 
+use crate::attribute_rules::ObjectLock;
 use crate::compare::KnownETags;
 use crate::key_source::KeySource;
 use crate::listing::ListingHabits;
 use crate::select::Facts;
 use crate::server_side::{Ends, ServerSide};
 use crate::task::{Location, StorageClassRule, Task, UnsupportedRule};
+use crate::unfit::{self, Unfit, take_unfit};
 use crate::{
     Attributes, Clock, ETagRule, EmptyKey, Error, ErrorKind, Key, KeyRange, Result, SharedStore,
     StorageClass, Support, SystemClock,
@@ -209,20 +211,33 @@ impl Route {
         }
     }
 
-    /// The attributes to write for those that were read: the class by the task's rule, and what the destination cannot hold
-    /// dropped or refused.
-    pub fn map_attributes(&self, mut attributes: Attributes) -> Result<Attributes> {
-        attributes.storage_class = self.map_storage_class(attributes.storage_class.take())?;
-        let capabilities = self.destination.capabilities();
-        if !attributes.tags.is_empty() && capabilities.tags == Support::No {
-            self.refuse_or_drop(&format!("its {} tags: the store has none", attributes.tags.len()))?;
-            attributes.tags.clear();
-        }
-        Ok(attributes)
+    /// The attributes to write for those that were read, by the task's rules, and what of them the destination cannot hold, where the
+    /// task lets it be left out.
+    pub fn map_attributes(&self, mut attributes: Attributes) -> Result<(Attributes, Unfit)> {
+        attributes.storage_class = self.wanted_class(attributes.storage_class.take());
+        attributes.lock = self.lock_of_copy(attributes.lock);
+        let unfit = take_unfit(&mut attributes, self.destination.capabilities());
+        self.refuse(&unfit)?;
+        Ok((attributes, unfit))
+    }
+
+    /// Whether the destination's key is not a copy but holds what a copy could not, by the task's rule.
+    pub fn is_sidecar(&self, destination_key: &Key) -> bool {
+        self.task.unsupported == UnsupportedRule::Sidecar && unfit::is_sidecar(destination_key.as_str())
+    }
+
+    /// The lock to set on a copy made now, by the task's rule.
+    pub fn lock_of_copy(&self, source: ObjectLock) -> ObjectLock {
+        self.task.attributes.lock.of_copy(source, self.clock.now())
     }
 
     /// The class to write for the one that was read, by the task's rule; `None` is the standard one.
     pub fn map_storage_class(&self, class: Option<StorageClass>) -> Result<Option<StorageClass>> {
+        let alone = Attributes { storage_class: class, ..Attributes::default() };
+        Ok(self.map_attributes(alone)?.0.storage_class)
+    }
+
+    fn wanted_class(&self, class: Option<StorageClass>) -> Option<StorageClass> {
         let wanted = match &self.task.storage_class {
             StorageClassRule::Preserve => class,
             StorageClassRule::Fixed(fixed) => StorageClass::parse(fixed),
@@ -233,27 +248,19 @@ impl Route {
                 None => map.get("STANDARD").and_then(|mapped| StorageClass::parse(mapped)),
             },
         };
-        let known = &self.destination.capabilities().storage_classes;
-        match wanted {
-            Some(class) if class.is_standard() => Ok(None),
-            Some(class) if !known.is_empty() && !known.iter().any(|word| word == class.as_str()) => {
-                self.refuse_or_drop(&format!("storage class {class}; set another with --storage-class"))?;
-                Ok(None)
-            }
-            wanted => Ok(wanted),
-        }
+        wanted.filter(|class| !class.is_standard())
     }
 
-    fn refuse_or_drop(&self, what: &str) -> Result<()> {
-        match self.task.unsupported {
-            UnsupportedRule::Drop => Ok(()),
-            UnsupportedRule::Fail => Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!(
-                    "{} cannot hold {what} (or copy without it: --unsupported drop)",
-                    self.destination.name()
-                ),
-            )),
+    fn refuse(&self, unfit: &Unfit) -> Result<()> {
+        if unfit.is_empty() || self.task.unsupported != UnsupportedRule::Fail {
+            return Ok(());
         }
+        Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "{} cannot hold {unfit} (or copy without: --unsupported drop, or sidecar to keep it beside the copy)",
+                self.destination.name()
+            ),
+        ))
     }
 }

@@ -11,10 +11,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::CompareMode;
+use crate::attribute_rules::AttributeRules;
 use crate::deletion::Trash;
 use crate::key_source::KeySource;
 use crate::large::Large;
 use crate::listing::ListingRules;
+use crate::restore_rule::RestoreRule;
 use crate::rewrite::Rewrite;
 use crate::select::Select;
 use crate::server_side::ServerSideRule;
@@ -56,6 +58,12 @@ pub struct Task {
     /// What to do with attributes that the destination cannot hold.
     #[serde(default)]
     pub unsupported: UnsupportedRule,
+    /// What becomes of archived objects.
+    #[serde(default)]
+    pub restore: RestoreRule,
+    /// What is written with each object.
+    #[serde(default)]
+    pub attributes: AttributeRules,
     /// Whether the store copies by itself where both ends are one.
     #[serde(default)]
     pub server_side: ServerSideRule,
@@ -87,6 +95,8 @@ impl Task {
             trash: None,
             storage_class: StorageClassRule::default(),
             unsupported: UnsupportedRule::default(),
+            restore: RestoreRule::default(),
+            attributes: AttributeRules::default(),
             server_side: ServerSideRule::default(),
             large: Large::default(),
             listing: ListingRules::default(),
@@ -216,6 +226,8 @@ pub enum UnsupportedRule {
     Fail,
     /// Copy it without them.
     Drop,
+    /// Copy it without them, and write them into a small document beside it ([`crate::unfit::SIDECAR_SUFFIX`]).
+    Sidecar,
 }
 
 /// Not a location.

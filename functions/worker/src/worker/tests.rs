@@ -120,6 +120,7 @@ impl Stage {
             receipts: Arc::clone(&receipts) as _,
             journal: Arc::clone(&journal) as _,
             dead_letters: Some(Arc::clone(&dead_letters) as _),
+            parking: None,
             max_receive_count: 3,
             clock: Arc::clone(&clock) as _,
         };

@@ -18,6 +18,7 @@ use crate::run_log::{ReceiptFile, RunLog};
 pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
     let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, &args.deletes)).await?;
     let mut run = Run::new(ends, settings(&args.copy));
+    run = run.waiting_for_archives(args.copy.attributes.restore_wait());
     if let Some(file) = &args.receipts {
         run.add_receipts(Arc::new(ReceiptFile::create(file).map_err(|error| {
             UsageError(format!("the receipt file {} cannot be written: {error}", file.display()))

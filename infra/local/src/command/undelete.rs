@@ -17,7 +17,7 @@ use ferry_transfer::task::{Location, Task};
 use ferry_transfer::{Error, ErrorKind, Key, Route, RunId, SystemClock};
 use serde::Serialize;
 
-use crate::args::{OutputArgs, UndeleteArgs};
+use crate::args::{OutputArgs, SideAccess, UndeleteArgs};
 use crate::command::ls::shown;
 use crate::command::runs;
 use crate::config::Config;
@@ -50,7 +50,13 @@ pub async fn run(args: UndeleteArgs, output: &OutputArgs) -> Result<Exit> {
     let run = RunId::from(args.run);
     let record = runs::record(&history, &run).await?;
     let place = record.task.destination;
-    let side = Side::connect(&Config::load(&args.config)?, &place.store, args.dest_store.into()).await?;
+    let side = Side::connect(
+        &Config::load(&args.config)?,
+        &place.store,
+        args.dest_store.into(),
+        SideAccess::default(),
+    )
+    .await?;
     let store = store_of(&side, &place.bucket);
     let bucket = Location { prefix: String::new(), ..place };
     let task = Task::new(format!("undelete of {run}"), bucket.clone(), bucket);

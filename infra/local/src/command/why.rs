@@ -19,7 +19,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::args::{OutputArgs, WhyArgs};
+use crate::args::{OutputArgs, SideAccess, WhyArgs};
 use crate::command::ls::shown;
 use crate::config::Config;
 use crate::ends::{Ends, Side};
@@ -92,8 +92,11 @@ pub async fn run(args: WhyArgs, output: &OutputArgs) -> Result<Exit> {
         _ => task_of(&args.key, &records)?,
     };
     let config = Config::load(&args.config)?;
-    let source = Side::connect(&config, &task.source.store, args.source_store.into()).await?;
-    let destination = Side::connect(&config, &task.destination.store, args.dest_store.into()).await?;
+    let source =
+        Side::connect(&config, &task.source.store, args.source_store.into(), SideAccess::default()).await?;
+    let destination =
+        Side::connect(&config, &task.destination.store, args.dest_store.into(), SideAccess::default())
+            .await?;
     let ends = Ends::join(task, &source, &destination, Found::Apart)?;
     let route = &ends.route;
     let key = source_key(route, &args.key)?;
@@ -269,6 +272,7 @@ impl RunOfKey {
             Outcome::Divided { parts } => format!("Divided into {parts} parts at {at}"),
             Outcome::Part { part_number, .. } => format!("Part {part_number} settled at {at}"),
             Outcome::Failed(failed) => format!("Failed at {at} ({})", failed.kind),
+            Outcome::Parked { .. } => format!("Found archived at {at}; its restore was asked for"),
             Outcome::Skipped { reason } => format!("Skipped at {at}: {reason}"),
         })
     }
@@ -290,6 +294,7 @@ fn words(outcome: &Outcome) -> String {
         Outcome::Part { part_number, end: PartEnd::Outlived } => {
             format!("part {part_number} not needed any more: its upload was completed or dropped before")
         }
+        Outcome::Parked { since } => format!("archived, being restored since {}", text_time(*since)),
         Outcome::Skipped { reason } => format!("skipped: {reason}"),
         Outcome::Failed(failed) => {
             let last = if failed.last { "failed for good" } else { "failed, to be tried again" };

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use aws_smithy_runtime_api::http::Headers;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use ferry_transfer::attribute_rules::{ObjectLock, RetentionMode};
 use ferry_transfer::checksum::crc64_from_base64;
 use ferry_transfer::store::RestoreState;
 use ferry_transfer::{
@@ -15,6 +16,7 @@ use ferry_transfer::{
     Result, StorageClass,
 };
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{encoded_word, encoding};
 use crate::profile::Posture;
@@ -40,6 +42,7 @@ pub(super) fn to_headers(attributes: &Attributes, posture: Posture) -> Result<He
         website_redirect,
         user_metadata,
         storage_class,
+        lock,
         tags,
     } = attributes;
     let named = [
@@ -56,6 +59,7 @@ pub(super) fn to_headers(attributes: &Attributes, posture: Posture) -> Result<He
     if let Some(class) = storage_class.as_ref().filter(|class| !class.is_standard()) {
         headers.push(("x-amz-storage-class".to_owned(), class.to_string()));
     }
+    headers.extend(lock_headers(*lock));
     if !tags.is_empty() {
         headers.push(("x-amz-tagging".to_owned(), encoding::tagging(tags)));
     }
@@ -121,6 +125,7 @@ pub(super) fn to_head(headers: &Headers, posture: Posture) -> Result<ObjectHead>
                 .or_else(|| headers.get("x-oss-storage-class"))
                 .and_then(StorageClass::parse)
                 .filter(|class| !class.is_standard()),
+            lock: lock(headers),
             tags: Vec::new(),
         },
         tag_count: headers.get("x-amz-tagging-count").and_then(|count| count.parse().ok()).unwrap_or(0),
@@ -149,6 +154,34 @@ fn part(headers: &Headers) -> Option<PartOfObject> {
         size_bytes: number("content-length")?,
         parts: u32::try_from(number("x-amz-mp-parts-count")?).ok()?,
     })
+}
+
+const LOCK_MODE: &str = "x-amz-object-lock-mode";
+const LOCK_UNTIL: &str = "x-amz-object-lock-retain-until-date";
+const LEGAL_HOLD: &str = "x-amz-object-lock-legal-hold";
+
+/// The headers that set a lock.
+fn lock_headers(lock: ObjectLock) -> HeaderList {
+    let mut headers = HeaderList::new();
+    if let Some((mode, until)) = lock.retention
+        && let Ok(until) = until.replace_nanosecond(0).unwrap_or(until).format(&Rfc3339)
+    {
+        headers.push((LOCK_MODE.to_owned(), mode.as_str().to_owned()));
+        headers.push((LOCK_UNTIL.to_owned(), until));
+    }
+    if lock.legal_hold {
+        headers.push((LEGAL_HOLD.to_owned(), "ON".to_owned()));
+    }
+    headers
+}
+
+/// The lock that an answer tells of.
+fn lock(headers: &Headers) -> ObjectLock {
+    let until = headers.get(LOCK_UNTIL).and_then(|until| OffsetDateTime::parse(until, &Rfc3339).ok());
+    ObjectLock {
+        retention: headers.get(LOCK_MODE).and_then(RetentionMode::parse).zip(until),
+        legal_hold: headers.get(LEGAL_HOLD).is_some_and(|hold| hold.eq_ignore_ascii_case("ON")),
+    }
 }
 
 /// Encryption at rest, from the headers of any answer about an object.
@@ -245,6 +278,10 @@ mod tests {
             website_redirect: text("/elsewhere"),
             user_metadata: [("author".to_owned(), "Łukasz 🗻".to_owned())].into(),
             storage_class: StorageClass::parse("STANDARD_IA"),
+            lock: ObjectLock {
+                retention: Some((RetentionMode::Governance, OffsetDateTime::UNIX_EPOCH)),
+                legal_hold: true,
+            },
             tags: Vec::new(),
         }
     }

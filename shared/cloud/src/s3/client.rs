@@ -15,8 +15,9 @@ use aws_sdk_s3::config::{
 
 use super::endpoint::OwnEndpoint;
 use super::lean::LeanAccount;
-use super::{Account, S3Account};
+use super::{Account, Payer, S3Account};
 use crate::credentials::CredentialRef;
+use crate::customer_key::CustomerKey;
 use crate::profile::{Posture, Profile};
 use crate::store_config::ClientKind;
 use crate::{credentials, http_client};
@@ -36,6 +37,10 @@ pub(crate) struct AccountSetup {
     pub(crate) region: String,
     /// Where the credentials come from.
     pub(crate) reference: CredentialRef,
+    /// The key that encrypts what the store holds, where the customer keeps it.
+    pub(crate) customer_key: Option<CustomerKey>,
+    /// Who pays for requests.
+    pub(crate) payer: Payer,
     /// `None` sends unsigned requests.
     pub(crate) credentials: Option<SharedCredentialsProvider>,
     /// Overrides included.

@@ -27,8 +27,8 @@ impl S3Bucket {
     pub(super) async fn copy_one(&self, request: CopyObjectRequest) -> Result<PutResponse> {
         let place = self.place("CopyObject", Some(&request.key));
         let (attributes, directive) = match request.attributes {
-            CarriedAttributes::Kept { storage_class } => {
-                (Attributes { storage_class, ..Attributes::default() }, MetadataDirective::Copy)
+            CarriedAttributes::Kept { storage_class, lock } => {
+                (Attributes { storage_class, lock, ..Attributes::default() }, MetadataDirective::Copy)
             }
             CarriedAttributes::Replaced(attributes) => {
                 (Attributes { tags: Vec::new(), ..*attributes }, MetadataDirective::Replace)

@@ -1,6 +1,7 @@
 //! What goes over the wire, byte for byte, and what is made of odd answers: against a server that records requests and answers
 //! what each test says.
 
+mod access;
 mod account;
 mod copies;
 mod listings;

@@ -1,6 +1,7 @@
 //! Copies within the store are faithful and conditional, and archives give back what they hold.
 
 use bytes::Bytes;
+use ferry_transfer::attribute_rules::ObjectLock;
 use ferry_transfer::store::{
     CarriedAttributes, CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CopySource,
     CreateUploadRequest, HeadRequest, PutRequest, RestoreAnswer, RestoreRequest, RestoreState, RestoreTier,
@@ -25,7 +26,7 @@ fn request(store: &dyn ObjectStore, from: &Key, to: &Key) -> CopyObjectRequest {
             version_id: None,
         },
         key: to.clone(),
-        attributes: CarriedAttributes::Kept { storage_class: None },
+        attributes: CarriedAttributes::Kept { storage_class: None, lock: ObjectLock::default() },
         condition: WriteCondition::None,
         size_hint_bytes: None,
     }
@@ -48,7 +49,7 @@ pub(super) async fn a_copy_keeps_bytes_attributes_and_tags(store: &dyn ObjectSto
     }
     store.put(PutRequest { attributes: described.clone(), ..put_request(&from, "hello") }).await?;
     let class = described.storage_class.clone();
-    let kept = CarriedAttributes::Kept { storage_class: class };
+    let kept = CarriedAttributes::Kept { storage_class: class, lock: ObjectLock::default() };
     store.copy_object(CopyObjectRequest { attributes: kept, ..request(store, &from, &to) }).await?;
     let copy = store.get(whole(&to)).await?;
     described.tags = Vec::new();

@@ -1,6 +1,7 @@
 //! Writes are whole, faithful and conditional.
 
 use bytes::Bytes;
+use ferry_transfer::attribute_rules::ObjectLock;
 use ferry_transfer::checksum::{DigestSet, digest};
 use ferry_transfer::store::{
     BodyChecksum, DeleteRequest, HeadRequest, ListRequest, PutRequest, WriteCondition,
@@ -31,6 +32,7 @@ pub(super) fn attributes(store: &dyn ObjectStore) -> Attributes {
             .iter()
             .find(|class| *class == "STANDARD_IA")
             .and_then(|class| StorageClass::parse(class)),
+        lock: ObjectLock::default(),
         tags: Vec::new(),
     }
 }

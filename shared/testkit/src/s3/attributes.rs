@@ -5,6 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ferry_transfer::attribute_rules::{ObjectLock, RetentionMode};
 use ferry_transfer::checksum::crc64_to_base64;
 use ferry_transfer::store::RestoreState;
 use ferry_transfer::{Attributes, StorageClass};
@@ -15,6 +16,8 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 use s3s::S3Result;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::refused::{refused, with_code};
 use crate::bucket::{Refusal, StoredObject};
@@ -47,6 +50,7 @@ pub(super) fn from_request(headers: &HeaderMap) -> S3Result<Attributes> {
         expires: text(headers, EXPIRES.as_str())?,
         website_redirect: text(headers, "x-amz-website-redirect-location")?,
         storage_class: text(headers, "x-amz-storage-class")?.as_deref().and_then(StorageClass::parse),
+        lock: lock(headers)?,
         tags: tags(text(headers, TAGGING)?.as_deref().unwrap_or_default())?,
         ..Attributes::default()
     };
@@ -57,6 +61,23 @@ pub(super) fn from_request(headers: &HeaderMap) -> S3Result<Attributes> {
         }
     }
     Ok(attributes)
+}
+
+const LOCK_MODE: &str = "x-amz-object-lock-mode";
+const LOCK_UNTIL: &str = "x-amz-object-lock-retain-until-date";
+const LEGAL_HOLD: &str = "x-amz-object-lock-legal-hold";
+
+/// What a request says of the object's lock: mode and date come together or not at all.
+fn lock(headers: &HeaderMap) -> S3Result<ObjectLock> {
+    let mode = text(headers, LOCK_MODE)?.as_deref().and_then(RetentionMode::parse);
+    let until = text(headers, LOCK_UNTIL)?.and_then(|until| OffsetDateTime::parse(&until, &Rfc3339).ok());
+    if mode.is_some() != until.is_some() {
+        return Err(refused(Refusal::InvalidArgument(
+            "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied",
+        )));
+    }
+    let legal_hold = text(headers, LEGAL_HOLD)?.as_deref() == Some("ON");
+    Ok(ObjectLock { retention: mode.zip(until), legal_hold })
 }
 
 /// `Content-Encoding` without what only says how the request was framed.
@@ -126,6 +147,13 @@ pub(super) fn to_answer(object: &StoredObject, restore: RestoreState, checksum: 
     if !attributes.tags.is_empty() {
         let count = attributes.tags.len().to_string();
         set(known("x-amz-tagging-count"), Some(&count));
+    }
+    if let Some((mode, until)) = attributes.lock.retention {
+        set(known(LOCK_MODE), Some(mode.as_str()));
+        set(known(LOCK_UNTIL), until.format(&Rfc3339).ok().as_deref());
+    }
+    if attributes.lock.legal_hold {
+        set(known(LEGAL_HOLD), Some("ON"));
     }
     match restore {
         RestoreState::None => {}

@@ -144,6 +144,7 @@ impl Backend {
         let mut attributes = if replaces_metadata { asked.clone() } else { source.attributes.clone() };
         attributes.tags = if replaces_tags { asked.tags } else { source.attributes.tags.clone() };
         attributes.storage_class.clone_from(&asked.storage_class);
+        attributes.lock = asked.lock;
         // No copy carries the redirect over by itself (AWS, API reference of `CopyObject`).
         attributes.website_redirect.clone_from(&asked.website_redirect);
         let same_object = source_bucket == input.bucket && source_key == input.key;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Copier, CopyError, CopyRequest, KnownClass, same_generation};
+use crate::attribute_rules::{LockRule, ObjectLock};
 use crate::checksum::combine_crc64_nvme;
 use crate::receipt::{Copied, ReadCheck, WriteCheck};
 use crate::route::Route;
@@ -58,6 +59,7 @@ impl Copier {
         let copied = match (&request.class, request.size_hint_bytes) {
             (KnownClass::Known(class), Some(size_bytes))
                 if ends == Ends::OneStore
+                    && route.task.attributes.lock != LockRule::Copy
                     && within.plan(size_bytes, request.generation.as_ref()).is_none() =>
             {
                 within.copy_unseen(class.clone(), size_bytes).await
@@ -99,9 +101,9 @@ impl Within<'_> {
     async fn copy_unseen(&self, class: Option<StorageClass>, size_bytes: u64) -> Result<Copied, CopyError> {
         let storage_class = self.route.map_storage_class(class).map_err(|error| self.failed(error))?;
         let generation = self.request.generation.clone();
-        let written = self
-            .copy_object(CarriedAttributes::Kept { storage_class }, generation.clone(), size_bytes)
-            .await?;
+        let lock = self.route.lock_of_copy(ObjectLock::default());
+        let carried = CarriedAttributes::Kept { storage_class, lock };
+        let written = self.copy_object(carried, generation.clone(), size_bytes).await?;
         self.conclude(written, generation, size_bytes).await
     }
 
@@ -116,12 +118,12 @@ impl Within<'_> {
                 plan.map_err(|error| self.failed(Error::new(ErrorKind::InvalidInput, error.to_string())))?;
             return self.copy_in_parts(&head, plan).await;
         }
-        let attributes =
+        let (attributes, _unfit) =
             self.route.map_attributes(head.attributes.clone()).map_err(|error| self.failed(error))?;
         let carried = if head.attributes.website_redirect.is_some() {
             CarriedAttributes::Replaced(Box::new(attributes))
         } else {
-            CarriedAttributes::Kept { storage_class: attributes.storage_class }
+            CarriedAttributes::Kept { storage_class: attributes.storage_class, lock: attributes.lock }
         };
         let written = self.copy_object(carried, head.etag.clone(), head.size_bytes).await?;
         self.conclude(written, head.etag.clone(), head.size_bytes).await

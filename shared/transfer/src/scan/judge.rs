@@ -79,7 +79,8 @@ impl Judge {
             return Some(Finding::Nameless(destination));
         }
         let is_selected = origins.iter().any(|key| self.route.selects(key, &destination));
-        is_selected.then_some(Finding::Extra(destination))
+        let is_copy = is_selected && !self.route.is_sidecar(&destination.key);
+        is_copy.then_some(Finding::Extra(destination))
     }
 
     async fn verdict(&self, source: &Entry, destination: &Entry) -> Result<Verdict> {

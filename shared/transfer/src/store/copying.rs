@@ -4,6 +4,7 @@
 //! ends are one store ([`crate::Route`]), nor what is done about a store that refuses ([`crate::copy`]).
 
 use super::{UploadId, WriteCondition};
+use crate::attribute_rules::ObjectLock;
 use crate::{Attributes, ByteRange, ETag, Key, StorageClass};
 
 /// The object that is copied.
@@ -26,6 +27,8 @@ pub enum CarriedAttributes {
     Kept {
         /// The class to write.
         storage_class: Option<StorageClass>,
+        /// The lock to set, which is never carried over either.
+        lock: ObjectLock,
     },
     /// These instead of what the source has; tags excepted, which stay the source's.
     Replaced(Box<Attributes>),

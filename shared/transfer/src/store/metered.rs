@@ -62,8 +62,9 @@ pub enum RequestKind {
 
 impl RequestKind {
     /// Every kind, in the order reports list them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::List,
+        Self::ListVersions,
         Self::Head,
         Self::Get,
         Self::GetTags,

@@ -1,6 +1,7 @@
 //! Writing: conditions, checksums, attributes, copies and deletes.
 
 use bytes::Bytes;
+use ferry_transfer::attribute_rules::ObjectLock;
 use ferry_transfer::checksum::{DigestSet, digest};
 use ferry_transfer::store::{
     BodyChecksum, CarriedAttributes, CopyObjectRequest, CopySource, DeleteRequest, WriteCondition,
@@ -308,7 +309,7 @@ pub(super) async fn server_copy(trial: &Trial) -> Flow {
             version_id: None,
         },
         key: key.clone(),
-        attributes: CarriedAttributes::Kept { storage_class: None },
+        attributes: CarriedAttributes::Kept { storage_class: None, lock: ObjectLock::default() },
         condition: WriteCondition::None,
         size_hint_bytes: Some(specimen.size_bytes),
     };

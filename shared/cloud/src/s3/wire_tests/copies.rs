@@ -1,5 +1,6 @@
 //! Copies within a store and restores on the wire.
 
+use ferry_transfer::attribute_rules::ObjectLock;
 use ferry_transfer::store::{
     CarriedAttributes, CopyObjectRequest, CopyPartRequest, CopySource, RestoreAnswer, RestoreRequest,
     RestoreTier, UploadId, WriteCondition,
@@ -29,7 +30,10 @@ fn copy(attributes: CarriedAttributes) -> CopyObjectRequest {
 #[tokio::test]
 async fn a_copy_names_its_source_byte_for_byte_and_both_generations() {
     let server = Server::start(|_| Answer::ok().body(COPIED)).await;
-    let kept = CarriedAttributes::Kept { storage_class: StorageClass::parse("STANDARD_IA") };
+    let kept = CarriedAttributes::Kept {
+        storage_class: StorageClass::parse("STANDARD_IA"),
+        lock: ObjectLock::default(),
+    };
     let written = aws(&server).await.copy_object(copy(kept)).await.expect("copied");
     assert_eq!(written.etag, ETag::parse("E"));
     let seen = server.only();
@@ -74,7 +78,7 @@ async fn a_refusal_behind_status_200_is_a_failure() {
     let server =
         Server::start(|_| Answer::ok().body("<Error><Code>InternalError</Code><Message>m</Message></Error>"))
             .await;
-    let kept = CarriedAttributes::Kept { storage_class: None };
+    let kept = CarriedAttributes::Kept { storage_class: None, lock: ObjectLock::default() };
     let error = compatible(&server).await.copy_object(copy(kept)).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Transient);
 }
@@ -84,7 +88,7 @@ async fn a_part_is_copied_from_a_range() {
     let server =
         Server::start(|_| Answer::ok().body("<CopyPartResult><ETag>\"P\"</ETag></CopyPartResult>")).await;
     let request = CopyPartRequest {
-        source: copy(CarriedAttributes::Kept { storage_class: None }).source,
+        source: copy(CarriedAttributes::Kept { storage_class: None, lock: ObjectLock::default() }).source,
         range: ByteRange::new(5, 10).expect("range"),
         key: key("k"),
         upload_id: UploadId("U".to_owned()),
