@@ -139,7 +139,8 @@ impl CredentialRef {
                 self.read_text(&text).map(Some)
             }
             Self::Command(command) => self.read_text(&self.run(command).await?).map(Some),
-            Self::Ssm(name) => self.read_text(&self.parameter(name).await?).map(Some),
+            // Boxed: asking SSM is a large future, and every command waits for one of these.
+            Self::Ssm(name) => self.read_text(&Box::pin(self.parameter(name)).await?).map(Some),
         }
     }
 

@@ -61,8 +61,8 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
-    /// Every kind, in the order reports list them.
-    pub const ALL: [Self; 17] = [
+    /// Every kind, in the order reports list them. Its length is counted by the last kind: one left out does not compile.
+    pub const ALL: [Self; Self::Delete as usize + 1] = [
         Self::List,
         Self::ListVersions,
         Self::Head,
