@@ -8,15 +8,18 @@ mod body;
 mod content;
 mod framing;
 mod generated;
+mod load;
 mod pages;
 mod sink;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferry_transfer::Result;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use crate::error_document;
@@ -29,6 +32,8 @@ pub use sink::{SinkBucket, SinkEtag};
 
 use body::ResponseBody;
 use content::Pool;
+use load::Load;
+use pages::ListVersion;
 
 /// Which buckets a [`SyntheticServer`] has.
 #[derive(Debug, Default)]
@@ -37,6 +42,8 @@ pub struct SyntheticConfig {
     sinks: BTreeMap<String, SinkEtag>,
     requests_kept: usize,
     port: u16,
+    latency: Duration,
+    in_flight_max: Option<usize>,
 }
 
 impl SyntheticConfig {
@@ -61,6 +68,20 @@ impl SyntheticConfig {
         self
     }
 
+    /// Takes this long over every request, as a store at a distance does.
+    #[must_use]
+    pub fn with_latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Answers 503 `SlowDown` to whatever comes while so many requests are being answered.
+    #[must_use]
+    pub fn throttling_above(mut self, in_flight_max: usize) -> Self {
+        self.in_flight_max = Some(in_flight_max);
+        self
+    }
+
     /// Listens on this port of 127.0.0.1 instead of a free one.
     #[must_use]
     pub fn on_port(mut self, port: u16) -> Self {
@@ -80,6 +101,7 @@ struct Shared {
     generated: BTreeMap<String, GeneratedBucket>,
     sinks: BTreeMap<String, Arc<SinkBucket>>,
     log: RequestLog,
+    load: Load,
 }
 
 type Answer = Result<Response<ResponseBody>, Hangup>;
@@ -96,6 +118,7 @@ impl SyntheticServer {
                 .map(|(name, etag)| (name, Arc::new(SinkBucket::new(etag))))
                 .collect(),
             log: RequestLog::new(config.requests_kept),
+            load: Load::new(config.latency, config.in_flight_max),
         });
         let handler = Arc::clone(&shared);
         let listener = Listener::start(config.port, move |request| {
@@ -121,6 +144,16 @@ impl SyntheticServer {
         self.shared.log.counts()
     }
 
+    /// Requests refused for coming while too many were being answered.
+    pub fn throttled(&self) -> u64 {
+        self.shared.load.throttled()
+    }
+
+    /// Most requests that were being answered at one moment.
+    pub fn in_flight_peak(&self) -> usize {
+        self.shared.load.peak()
+    }
+
     /// Counts and last requests.
     pub fn log(&self) -> &RequestLog {
         &self.shared.log
@@ -142,12 +175,25 @@ impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let target = Target::of(request.method(), request.uri(), request.headers());
         self.log.record(&target, request.method(), request.uri(), request.headers());
+        let Some(_slot) = self.load.admit().await else {
+            // Unread, a body would make the client see a broken pipe instead of the answer.
+            let mut body = request.into_body();
+            while let Some(Ok(_)) = body.frame().await {}
+            return Ok(error_document::response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "SlowDown",
+                "Please reduce your request rate.",
+            ));
+        };
         if let Some(bucket) = self.generated.get(&target.bucket) {
             return match target.operation {
-                Operation::ListObjectsV2 => {
+                Operation::ListObjects | Operation::ListObjectsV2 => {
+                    let version = match target.operation {
+                        Operation::ListObjects => ListVersion::V1,
+                        _ => ListVersion::V2,
+                    };
                     let query = Query::of(request.uri());
-                    let page = bucket.page(&target.bucket, &query, &self.pool).await;
-                    Ok(page)
+                    Ok(bucket.page(&target.bucket, &query, version, &self.pool).await)
                 }
                 Operation::GetObject | Operation::HeadObject => {
                     Ok(bucket.read(&target.key, request.method(), request.headers(), &self.pool))
@@ -169,7 +215,13 @@ impl Shared {
 /// What both kinds of bucket answer alike.
 fn common(operation: Operation, method: &Method) -> Response<ResponseBody> {
     match operation {
-        Operation::HeadBucket => Response::new(ResponseBody::default()),
+        // What clients ask before they begin; a bucket that exists already is the caller's own.
+        Operation::HeadBucket | Operation::CreateBucket | Operation::PutObjectTagging => {
+            Response::new(ResponseBody::default())
+        }
+        Operation::GetBucketVersioning => {
+            error_document::xml(StatusCode::OK, "<VersioningConfiguration/>".into())
+        }
         Operation::GetBucketLocation => error_document::xml(StatusCode::OK, "<LocationConstraint/>".into()),
         Operation::GetObjectTagging => {
             error_document::xml(StatusCode::OK, "<Tagging><TagSet></TagSet></Tagging>".into())

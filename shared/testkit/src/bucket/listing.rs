@@ -114,12 +114,13 @@ pub(super) fn list<V: Clone>(map: &BTreeMap<String, V>, query: &ListQuery) -> Pa
 }
 
 /// The part of `rest` up to and including the first delimiter.
-fn roll_up<'a>(rest: &'a str, delimiter: Option<&str>) -> Option<&'a str> {
+pub(crate) fn roll_up<'a>(rest: &'a str, delimiter: Option<&str>) -> Option<&'a str> {
     let delimiter = delimiter?;
     rest.find(delimiter).map(|at| &rest[..at + delimiter.len()])
 }
 
-fn first_bound(query: &ListQuery) -> Option<Bound<String>> {
+/// The first key that can be in the page; `None` where there can be none.
+pub(crate) fn first_bound(query: &ListQuery) -> Option<Bound<String>> {
     let from = match &query.from {
         Start::Beginning => Bound::Included(String::new()),
         Start::AfterKey(key) => Bound::Excluded(key.clone()),
@@ -135,13 +136,13 @@ fn first_bound(query: &ListQuery) -> Option<Bound<String>> {
     }
 }
 
-fn borrow(bound: &Bound<String>) -> Bound<&str> {
+pub(crate) fn borrow(bound: &Bound<String>) -> Bound<&str> {
     bound.as_ref().map(String::as_str)
 }
 
 /// The smallest string greater than every string that begins with `prefix`. UTF-8 orders as code points do, so the last
 /// character that has a successor is replaced by it.
-fn successor(prefix: &str) -> Option<String> {
+pub(crate) fn successor(prefix: &str) -> Option<String> {
     let mut text = prefix.to_owned();
     while let Some(last) = text.pop() {
         let next = match last {

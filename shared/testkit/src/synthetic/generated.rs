@@ -3,7 +3,7 @@
 //! Owns: the order of its keys and the arithmetic from a key to its number and back. Invariant: key `n` is smaller than key
 //! `n + 1` in UTF-8 bytes, so a page begins with one binary search.
 
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use md5::{Digest as _, Md5};
 
 use super::body::ResponseBody;
 use super::content::{Pool, seed};
-use super::pages::{Line, PageRequest, PageWriter};
+use super::pages::{self, Line, ListVersion, Next, Sorted};
 use crate::error_document;
 use crate::operation::Query;
 
@@ -148,39 +148,18 @@ impl GeneratedBucket {
         }
     }
 
-    pub(super) async fn page(&self, bucket: &str, query: &Query, pool: &Pool) -> Response<ResponseBody> {
+    /// A page of its keys, once the delay has passed.
+    pub(super) async fn page(
+        &self,
+        bucket: &str,
+        query: &Query,
+        version: ListVersion,
+        pool: &Pool,
+    ) -> Response<ResponseBody> {
         if !self.page_delay.is_zero() {
             tokio::time::sleep(self.page_delay).await;
         }
-        let request = match PageRequest::read(query) {
-            Ok(request) => request,
-            Err(refusal) => return *refusal,
-        };
-        let start = if request.after < request.prefix {
-            self.first_behind(|key| key < request.prefix.as_str())
-        } else {
-            self.first_behind(|key| key <= request.after.as_str())
-        };
-        let mut page = PageWriter::new(&request);
-        let mut last = None;
-        for number in start..self.keys {
-            let key = self.key(number);
-            if !key.starts_with(&request.prefix) {
-                break;
-            }
-            if page.count() == request.limit {
-                return page.finish(bucket, &request, last);
-            }
-            let size_bytes = self.size_bytes(number);
-            page.push(&Line {
-                key: &key,
-                size_bytes,
-                etag: &self.etag(&key, size_bytes, pool),
-                last_modified: LAST_MODIFIED_XML,
-            });
-            last = Some(key);
-        }
-        page.finish(bucket, &request, None)
+        pages::page(bucket, query, version, &Computed { bucket: self, pool })
     }
 
     pub(super) fn read(
@@ -235,6 +214,34 @@ impl GeneratedBucket {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         response
+    }
+}
+
+/// The keys of a bucket, for a listing.
+struct Computed<'a> {
+    bucket: &'a GeneratedBucket,
+    pool: &'a Pool,
+}
+
+impl Sorted for Computed<'_> {
+    fn walk(&self, from: Bound<&str>, see: &mut dyn FnMut(&Line<'_>) -> Next) {
+        let bucket = self.bucket;
+        let mut number = match from {
+            Bound::Unbounded => 0,
+            Bound::Included(first) => bucket.first_behind(|key| key < first),
+            Bound::Excluded(last) => bucket.first_behind(|key| key <= last),
+        };
+        while number < bucket.keys {
+            let key = bucket.key(number);
+            let size_bytes = bucket.size_bytes(number);
+            let etag = bucket.etag(&key, size_bytes, self.pool);
+            let line = Line { key: &key, size_bytes, etag: &etag, last_modified: LAST_MODIFIED_XML };
+            number = match see(&line) {
+                Next::Key => number + 1,
+                Next::NotBelow(first) => bucket.first_behind(|key| key < first.as_str()),
+                Next::Stop => return,
+            };
+        }
     }
 }
 

@@ -1,23 +1,26 @@
 //! Pages of a listing as XML, written without a tree in between.
+//!
+//! Owns: both versions of the operation, prefixes, delimiters, markers and tokens. Does not own: the keys, which each kind of
+//! bucket finds in its own way ([`Sorted`]).
 
 use std::fmt::Write as _;
+use std::ops::Bound;
 
 use http::{Response, StatusCode};
 
 use super::body::ResponseBody;
-use crate::bucket::{PAGE_MAX, Start};
+use crate::bucket::{ListQuery, PAGE_MAX, Start, borrow, first_bound, roll_up, successor};
 use crate::error_document::{self, escape};
 use crate::key_encoding::KeyEncoding;
 use crate::operation::Query;
 
-/// What a `ListObjectsV2` asks for.
-#[derive(Debug)]
-pub(super) struct PageRequest {
-    pub(super) prefix: String,
-    /// Only keys greater than this; empty is the beginning.
-    pub(super) after: String,
-    pub(super) limit: usize,
-    encoding: KeyEncoding,
+/// Which operation asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ListVersion {
+    /// `ListObjects`.
+    V1,
+    /// `ListObjectsV2`.
+    V2,
 }
 
 /// One line of a page.
@@ -31,99 +34,167 @@ pub(super) struct Line<'a> {
     pub(super) last_modified: &'a str,
 }
 
-/// A page being written.
+/// Where to go from a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// To the next key.
+    Key,
+    /// To the first key that is not smaller than this.
+    NotBelow(String),
+    /// Nowhere.
+    Stop,
+}
+
+/// Keys in ascending order that can be entered anywhere.
+pub(super) trait Sorted {
+    /// Shows the lines from a key on, for as long as `see` wants more.
+    fn walk(&self, from: Bound<&str>, see: &mut dyn FnMut(&Line<'_>) -> Next);
+}
+
+/// What a listing asks for.
 #[derive(Debug)]
-pub(super) struct PageWriter {
+struct PageRequest {
+    version: ListVersion,
+    list: ListQuery,
     encoding: KeyEncoding,
-    lines: String,
-    count: usize,
+}
+
+/// A page of a bucket's keys, or the refusal of a query that makes no sense.
+pub(super) fn page(
+    bucket: &str,
+    query: &Query,
+    version: ListVersion,
+    keys: &dyn Sorted,
+) -> Response<ResponseBody> {
+    match PageRequest::read(query, version) {
+        Ok(request) => error_document::xml(StatusCode::OK, request.answer(bucket, keys).into()),
+        Err(wrong) => error_document::response(StatusCode::BAD_REQUEST, "InvalidArgument", wrong),
+    }
 }
 
 impl PageRequest {
-    /// Reads a query. Delimiters are not for endpoints this simple.
-    pub(super) fn read(query: &Query) -> Result<Self, Box<Response<ResponseBody>>> {
-        let refuse =
-            |status, code: &str, message: &str| Box::new(error_document::response(status, code, message));
-        let bad = |message: &str| refuse(StatusCode::BAD_REQUEST, "InvalidArgument", message);
-        if query.get("delimiter").is_some_and(|text| !text.is_empty()) {
-            return Err(refuse(StatusCode::NOT_IMPLEMENTED, "NotImplemented", "keys are not rolled up here"));
-        }
-        let after = match query.get("continuation-token") {
-            None => query.get("start-after").unwrap_or_default().to_owned(),
-            Some(token) => match Start::from_token(token) {
-                Some(Start::AfterKey(key)) => key,
-                _ => return Err(bad("the continuation token provided is incorrect")),
-            },
+    fn read(query: &Query, version: ListVersion) -> Result<Self, &'static str> {
+        let prefix = query.get("prefix").unwrap_or_default().to_owned();
+        let delimiter = query.get("delimiter").filter(|text| !text.is_empty()).map(str::to_owned);
+        let after_key = |name: &str| match query.get(name).unwrap_or_default() {
+            "" => Start::Beginning,
+            // The marker behind a page that ended in a rolled-up prefix is that prefix.
+            key if version == ListVersion::V1
+                && key.len() > prefix.len()
+                && delimiter.as_ref().is_some_and(|delimiter| key.ends_with(delimiter)) =>
+            {
+                Start::AfterPrefix(key.to_owned())
+            }
+            key => Start::AfterKey(key.to_owned()),
         };
-        let limit = match query.get("max-keys") {
+        let from = match (version, query.get("continuation-token")) {
+            (ListVersion::V1, _) => after_key("marker"),
+            (ListVersion::V2, None) => after_key("start-after"),
+            (ListVersion::V2, Some(token)) => {
+                Start::from_token(token).ok_or("the continuation token provided is incorrect")?
+            }
+        };
+        let page_size = match query.get("max-keys") {
             None => PAGE_MAX,
-            Some(text) => text.parse().map_err(|_| bad("max-keys is not a number"))?,
+            Some(text) => text.parse().map_err(|_| "max-keys is not a number")?,
         };
-        Ok(Self {
-            prefix: query.get("prefix").unwrap_or_default().to_owned(),
-            after,
-            limit: limit.min(PAGE_MAX),
-            encoding: KeyEncoding::asked(query.get("encoding-type"))
-                .ok_or_else(|| bad("the encoding-type is not known"))?,
-        })
+        let encoding =
+            KeyEncoding::asked(query.get("encoding-type")).ok_or("the encoding-type is not known")?;
+        let list = ListQuery { prefix, delimiter, from, page_size: page_size.min(PAGE_MAX) };
+        Ok(Self { version, list, encoding })
+    }
+
+    fn answer(&self, bucket: &str, keys: &dyn Sorted) -> String {
+        let ListQuery { prefix, delimiter, page_size, .. } = &self.list;
+        let mut page = Page {
+            encoding: self.encoding,
+            // Some 250 bytes a line.
+            lines: String::with_capacity(256 * page_size),
+            count: 0,
+            last: None,
+            is_truncated: false,
+        };
+        if let Some(from) = first_bound(&self.list).filter(|_| *page_size > 0) {
+            keys.walk(borrow(&from), &mut |line| {
+                let Some(rest) = line.key.strip_prefix(prefix.as_str()) else { return Next::Stop };
+                if page.count == *page_size {
+                    page.is_truncated = true;
+                    return Next::Stop;
+                }
+                match roll_up(rest, delimiter.as_deref()) {
+                    Some(common) => page.push_prefix(format!("{prefix}{common}")),
+                    None => page.push(line),
+                }
+            });
+        }
+        page.finish(bucket, self)
     }
 }
 
-impl PageWriter {
-    pub(super) fn new(request: &PageRequest) -> Self {
-        Self {
-            encoding: request.encoding,
-            // Some 250 bytes a line.
-            lines: String::with_capacity(256 * request.limit),
-            count: 0,
-        }
-    }
+/// A page being written.
+#[derive(Debug)]
+struct Page {
+    encoding: KeyEncoding,
+    lines: String,
+    count: usize,
+    last: Option<Start>,
+    is_truncated: bool,
+}
 
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
-    pub(super) fn push(&mut self, line: &Line<'_>) {
+// Writing to a string does not fail.
+impl Page {
+    fn push(&mut self, line: &Line<'_>) -> Next {
         self.count += 1;
         let key = escape(&self.encoding.write(line.key));
-        // Writing to a string does not fail.
         let _infallible = write!(
             self.lines,
             "<Contents><Key>{key}</Key><LastModified>{}</LastModified><ETag>&quot;{}&quot;</ETag><Size>{}</Size>\
              <StorageClass>STANDARD</StorageClass></Contents>",
             line.last_modified, line.etag, line.size_bytes
         );
+        self.last = Some(Start::AfterKey(line.key.to_owned()));
+        Next::Key
     }
 
-    /// The answer; `next` is the last key of a page that is not the last.
-    pub(super) fn finish(
-        self,
-        bucket: &str,
-        request: &PageRequest,
-        next: Option<String>,
-    ) -> Response<ResponseBody> {
+    fn push_prefix(&mut self, common: String) -> Next {
+        self.count += 1;
+        let text = escape(&self.encoding.write(&common));
+        let _infallible = write!(self.lines, "<CommonPrefixes><Prefix>{text}</Prefix></CommonPrefixes>");
+        let next = successor(&common).map_or(Next::Stop, Next::NotBelow);
+        self.last = Some(Start::AfterPrefix(common));
+        next
+    }
+
+    fn finish(self, bucket: &str, request: &PageRequest) -> String {
+        let written = |text: &str| escape(&self.encoding.write(text));
         let encoding = match self.encoding {
             KeyEncoding::Url => "<EncodingType>url</EncodingType>",
             KeyEncoding::Plain => "",
         };
-        let token = next.map_or_else(
-            || "<IsTruncated>false</IsTruncated>".to_owned(),
-            |key| {
-                format!(
-                    "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>",
-                    Start::AfterKey(key).to_token()
-                )
-            },
-        );
-        let document = format!(
+        let delimiter =
+            request.list.delimiter.as_deref().map_or_else(String::new, |delimiter| {
+                format!("<Delimiter>{}</Delimiter>", written(delimiter))
+            });
+        let next = match (self.last.filter(|_| self.is_truncated), request.version) {
+            (None, _) => String::new(),
+            (Some(last), ListVersion::V2) => {
+                format!("<NextContinuationToken>{}</NextContinuationToken>", last.to_token())
+            }
+            (Some(Start::AfterKey(last) | Start::AfterPrefix(last)), ListVersion::V1) => {
+                format!("<NextMarker>{}</NextMarker>", written(&last))
+            }
+            (Some(Start::Beginning), ListVersion::V1) => String::new(),
+        };
+        format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
              <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>{bucket}</Name>\
-             <Prefix>{}</Prefix><KeyCount>{}</KeyCount><MaxKeys>{}</MaxKeys>{encoding}{token}{}</ListBucketResult>",
-            escape(&self.encoding.write(&request.prefix)),
+             <Prefix>{}</Prefix><KeyCount>{}</KeyCount><MaxKeys>{}</MaxKeys>{encoding}{delimiter}\
+             <IsTruncated>{}</IsTruncated>{next}{}</ListBucketResult>",
+            written(&request.list.prefix),
             self.count,
-            request.limit,
+            request.list.page_size,
+            self.is_truncated,
             self.lines
-        );
-        error_document::xml(StatusCode::OK, document.into())
+        )
     }
 }

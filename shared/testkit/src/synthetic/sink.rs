@@ -19,8 +19,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::body::ResponseBody;
 use super::framing::Unframer;
-use super::pages::{Line, PageRequest, PageWriter};
+use super::pages::{self, Line, ListVersion, Next, Sorted};
 use super::{Answer, common};
+use crate::bucket::borrow;
 use crate::error_document;
 use crate::http_date::http_date;
 use crate::listener::Hangup;
@@ -139,7 +140,16 @@ impl SinkBucket {
                 Ok(no_content())
             }
             Operation::HeadObject => Ok(self.head(&target.key)),
-            Operation::ListObjectsV2 => Ok(self.page(&target.bucket, &query)),
+            Operation::ListObjectsV2 => {
+                Ok(pages::page(&target.bucket, &query, ListVersion::V2, &*self.state()))
+            }
+            Operation::ListObjects => {
+                Ok(pages::page(&target.bucket, &query, ListVersion::V1, &*self.state()))
+            }
+            Operation::DeleteObjects => {
+                let document = body.collect().await.map_err(|_| Hangup)?.to_bytes();
+                Ok(self.delete_many(&String::from_utf8_lossy(&document)))
+            }
             other => Ok(common(other, &parts.method)),
         }
     }
@@ -268,6 +278,18 @@ impl SinkBucket {
         error_document::xml(StatusCode::OK, document.into())
     }
 
+    /// Every key of a `DeleteObjects` document; what is not there is deleted as well, as on S3.
+    fn delete_many(&self, document: &str) -> Response<ResponseBody> {
+        let mut state = self.state();
+        let mut answer = "<DeleteResult>".to_owned();
+        for key in document.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()) {
+            state.remove(&unescape(key));
+            answer.push_str(&format!("<Deleted><Key>{key}</Key></Deleted>"));
+        }
+        answer.push_str("</DeleteResult>");
+        error_document::xml(StatusCode::OK, answer.into())
+    }
+
     fn head(&self, key: &str) -> Response<ResponseBody> {
         let Some(object) = self.state().objects.get(key).copied() else {
             return error_document::response(
@@ -282,36 +304,30 @@ impl SinkBucket {
         set(&mut response, LAST_MODIFIED, &http_date(object.last_modified));
         response
     }
+}
 
-    fn page(&self, bucket: &str, query: &Query) -> Response<ResponseBody> {
-        let request = match PageRequest::read(query) {
-            Ok(request) => request,
-            Err(refusal) => return *refusal,
-        };
-        let state = self.state();
-        let mut page = PageWriter::new(&request);
-        let mut last = None;
-        let start = request.after.as_str().max(request.prefix.as_str());
-        let behind = (Bound::Included(start), Bound::Unbounded);
-        for (key, object) in state.objects.range::<str, _>(behind) {
-            if *key == request.after {
-                continue;
+impl Sorted for State {
+    fn walk(&self, from: Bound<&str>, see: &mut dyn FnMut(&Line<'_>) -> Next) {
+        let mut from = from.map(str::to_owned);
+        loop {
+            let mut next = Next::Stop;
+            for (key, object) in self.objects.range::<str, _>((borrow(&from), Bound::Unbounded)) {
+                let etag = object.tag.quoted();
+                next = see(&Line {
+                    key,
+                    size_bytes: object.size_bytes,
+                    etag: etag.trim_matches('"'),
+                    last_modified: &object.last_modified.format(&Rfc3339).unwrap_or_default(),
+                });
+                if next != Next::Key {
+                    break;
+                }
             }
-            if !key.starts_with(&request.prefix) {
-                break;
+            match next {
+                Next::NotBelow(first) => from = Bound::Included(first),
+                Next::Key | Next::Stop => return,
             }
-            if page.count() == request.limit {
-                return page.finish(bucket, &request, last);
-            }
-            page.push(&Line {
-                key,
-                size_bytes: object.size_bytes,
-                etag: object.tag.quoted().trim_matches('"'),
-                last_modified: &object.last_modified.format(&Rfc3339).unwrap_or_default(),
-            });
-            last = Some(key.clone());
         }
-        page.finish(bucket, &request, None)
     }
 }
 
@@ -397,6 +413,13 @@ fn no_content() -> Response<ResponseBody> {
 
 fn no_such_upload() -> Response<ResponseBody> {
     error_document::response(StatusCode::NOT_FOUND, "NoSuchUpload", "The specified upload does not exist.")
+}
+
+/// Text of an XML document as it was before it was written there; character references other than XML's five stay.
+fn unescape(text: &str) -> String {
+    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (written, char)| text.replace(written, char))
 }
 
 /// The part numbers of a `CompleteMultipartUpload` document, in its order.

@@ -50,8 +50,57 @@ async fn generated_keys_are_listed_once_and_from_anywhere() {
     assert_eq!(server.requests(), [("ListObjectsV2", 3)].into());
     let from = "/g?list-type=2&start-after=object-0000000100&prefix=object-00000001";
     assert_eq!(listed(&server, from).await, keys[101..200]);
-    let (head, _) = ask(&server, "GET /g?list-type=2&delimiter=/", "", "").await;
-    assert!(head.starts_with("HTTP/1.1 501"));
+}
+
+#[tokio::test]
+async fn both_listings_roll_keys_up_and_go_on_behind_a_page() {
+    let bucket = GeneratedBucket {
+        layout: KeyLayout::Folders { prefix: "p/".to_owned(), keys_per_folder: 7 },
+        ..GeneratedBucket::new(21, 1)
+    };
+    let server =
+        SyntheticServer::start(SyntheticConfig::default().generated("g", bucket).sink("s", SinkEtag::Opaque))
+            .await
+            .expect("server");
+    for key in ["a/1", "a/2", "b/1", "c"] {
+        ask(&server, &format!("PUT /s/{key}"), "", "").await;
+    }
+    let page = document(&server, "GET /g?prefix=p/&delimiter=/&max-keys=2").await;
+    assert_eq!(page.matches("<CommonPrefixes>").count(), 2, "{page}");
+    let marker = between(&page, "<NextMarker>", "<").expect("marker");
+    assert_eq!(marker, "p/00000001/");
+    let page = document(&server, &format!("GET /g?prefix=p/&delimiter=/&marker={marker}")).await;
+    assert!(page.contains("<Prefix>p/00000002/</Prefix>") && !page.contains("NextMarker"), "{page}");
+    let page = document(&server, "GET /s?list-type=2&delimiter=/&max-keys=1").await;
+    let token = between(&page, "<NextContinuationToken>", "<").expect("token");
+    let page = document(&server, &format!("GET /s?list-type=2&delimiter=/&continuation-token={token}")).await;
+    assert!(!page.contains("<Prefix>a/") && page.contains("<Prefix>b/") && page.contains("<Key>c"), "{page}");
+}
+
+#[tokio::test]
+async fn an_endpoint_with_limits_refuses_what_comes_on_top() {
+    let config = SyntheticConfig::default()
+        .generated("g", GeneratedBucket::new(1, 10))
+        .with_latency(std::time::Duration::from_millis(50))
+        .throttling_above(2);
+    let server = SyntheticServer::start(config).await.expect("server");
+    let asked =
+        futures::future::join_all((0..5).map(|_| ask(&server, "GET /g/object-0000000000", "", ""))).await;
+    let refused = asked.iter().filter(|(head, _)| head.starts_with("HTTP/1.1 503")).count() as u64;
+    assert!(refused > 0 && refused == server.throttled(), "{refused}");
+    assert!(server.in_flight_peak() <= 2);
+}
+
+#[tokio::test]
+async fn a_sink_deletes_many_at_once() {
+    let server =
+        SyntheticServer::start(SyntheticConfig::default().sink("s", SinkEtag::Opaque)).await.expect("server");
+    for key in ["a%26b", "c"] {
+        ask(&server, &format!("PUT /s/{key}"), "", "x").await;
+    }
+    let delete = "<Delete><Object><Key>a&amp;b</Key></Object><Object><Key>gone</Key></Object></Delete>";
+    ask(&server, "POST /s?delete", "", delete).await;
+    assert_eq!(listed(&server, "/s?list-type=2").await, ["c"]);
 }
 
 #[tokio::test]
