@@ -2,18 +2,21 @@
 //!
 //! Owns: the cases behind the figures in `docs/performance.md`, and the promise that memory stays flat: the bench fails when a
 //! peak exceeds its limit. `cargo bench … --bench footprint -- 'GiB'` runs the cases whose names hold a word; `FERRY_CLIENT` and `LD_PRELOAD`
-//! reach the program, so that clients and allocators can be compared. Times are printed and never judged, since machines differ. Linux only: it reads `/proc`.
+//! reach the program, so that clients and allocators can be compared. Times are printed and never judged, since machines differ.
 
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ferry_testkit::synthetic::{GeneratedBucket, GeneratedEtag, SinkEtag, SyntheticConfig, SyntheticServer};
+use ferry_tests::Cost;
 use serde_json::Value;
 
 const GIB: u64 = 1 << 30;
 /// The limit of the design: flat, whatever the number and size of objects.
 const PEAK_MIB_MAX: u64 = 64;
+/// Longest any case may take.
+const TIME_LIMIT: Duration = Duration::from_mins(10);
 
 /// One case.
 struct Case {
@@ -35,14 +38,6 @@ enum Destination {
     Same,
     /// An empty bucket.
     Empty,
-}
-
-/// What one run of the binary cost.
-struct Cost {
-    report: Value,
-    cpu: Duration,
-    wall: Duration,
-    peak_kib: u64,
 }
 
 fn main() -> ExitCode {
@@ -142,7 +137,7 @@ fn run() -> Result<()> {
     let is_wanted =
         |case: &&Case| wanted.is_empty() || wanted.iter().any(|word| case.name.contains(word.as_str()));
     for case in cases.iter().filter(is_wanted) {
-        let cost = runtime.block_on(measure(case)).with_context(|| case.name.to_owned())?;
+        let (cost, report) = runtime.block_on(measure(case)).with_context(|| case.name.to_owned())?;
         let cpu_secs = cost.cpu.as_secs_f64();
         say(&format!(
             "{:<26} {cpu_secs:>10.2} {:>16} {:>10.1} {:>9.1}  {}",
@@ -150,7 +145,7 @@ fn run() -> Result<()> {
             format!("{} /{}", short(cpu_secs / case.units), case.per),
             cost.peak_kib as f64 / 1024.0,
             cost.wall.as_secs_f64(),
-            requests(&cost.report),
+            requests(&report),
         ));
         if cost.peak_kib / 1024 >= PEAK_MIB_MAX {
             too_large.push(case.name);
@@ -163,7 +158,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-async fn measure(case: &Case) -> Result<Cost> {
+async fn measure(case: &Case) -> Result<(Cost, Value)> {
     let generated =
         || GeneratedBucket { etag: case.etag, ..GeneratedBucket::new(case.objects, case.size_bytes) };
     let source = SyntheticServer::start(SyntheticConfig::default().generated("bucket", generated())).await?;
@@ -172,7 +167,8 @@ async fn measure(case: &Case) -> Result<Cost> {
         Destination::Empty => SyntheticConfig::default().sink("bucket", case.sink_etag),
     })
     .await?;
-    let child = Command::new(env!("CARGO_BIN_EXE_ferry-under-test"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferry-under-test"));
+    command
         .args(["sync", "source://bucket", "destination://bucket", "--json"])
         .args(["--source-endpoint", &source.endpoint(), "--source-credentials", "env:BENCH"])
         .args(["--dest-endpoint", &destination.endpoint(), "--dest-credentials", "env:BENCH"])
@@ -185,57 +181,22 @@ async fn measure(case: &Case) -> Result<Cost> {
         )
         .env("BENCH_ACCESS_KEY_ID", "bench")
         .env("BENCH_SECRET_ACCESS_KEY", "bench-secret")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let cost = tokio::task::spawn_blocking(move || watch(child)).await??;
-    ensure!(cost.report["exit_code"] == 0, "the run failed: {}", cost.report);
-    let copied = cost.report["copied"].as_u64();
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    let cost = tokio::task::spawn_blocking(move || Cost::of(command, TIME_LIMIT)).await??;
+    let report: Value = serde_json::from_slice(&cost.stdout).context("the report is no JSON")?;
+    ensure!(report["exit_code"] == 0, "the run failed: {}", report);
+    let copied = report["copied"].as_u64();
     match case.destination {
         Destination::Same => {
-            ensure!(copied == Some(0) && cost.report["up_to_date"] == case.objects, "{}", cost.report);
+            ensure!(copied == Some(0) && report["up_to_date"] == case.objects, "{}", report);
         }
         Destination::Empty => {
-            ensure!(copied == Some(case.objects), "{}", cost.report);
+            ensure!(copied == Some(case.objects), "{}", report);
             let sink = destination.sink("bucket").context("the sink")?;
             ensure!(sink.size_bytes() == case.objects * case.size_bytes, "the sink holds other bytes");
         }
     }
-    Ok(cost)
-}
-
-/// Follows a process to its end: its peak memory while it lives, its CPU time from the moment it has ended and nobody has
-/// collected it yet.
-fn watch(mut child: Child) -> Result<Cost> {
-    let began = Instant::now();
-    let process = std::path::PathBuf::from(format!("/proc/{}", child.id()));
-    let mut peak_kib = 0;
-    let cpu = loop {
-        let status = std::fs::read_to_string(process.join("status"))?;
-        if let Some(peak) = field(&status, "VmHWM:") {
-            peak_kib = peak;
-        }
-        let stat = std::fs::read_to_string(process.join("stat"))?;
-        // After the name in parentheses: state, then the 11 fields before user and system time, in ticks of 10 ms.
-        let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
-        if fields.first() == Some(&"Z") {
-            let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-            break Duration::from_millis(ticks * 10);
-        }
-        if began.elapsed() > Duration::from_mins(10) {
-            child.kill()?;
-            bail!("it did not end within ten minutes");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    let wall = began.elapsed();
-    let output = child.wait_with_output()?;
-    let report = serde_json::from_slice(&output.stdout).context("the report is no JSON")?;
-    Ok(Cost { report, cpu, wall, peak_kib })
-}
-
-fn field(status: &str, name: &str) -> Option<u64> {
-    status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+    Ok((cost, report))
 }
 
 fn requests(report: &Value) -> String {

@@ -27,7 +27,7 @@ use crate::listener::{Hangup, Listener};
 use crate::operation::{Operation, Query, Target};
 use crate::request_log::RequestLog;
 
-pub use generated::{GeneratedBucket, GeneratedEtag, KeyLayout, Sizes};
+pub use generated::{GeneratedBucket, GeneratedEtag, KeyLayout, ListingFault, Sizes};
 pub use sink::{SinkBucket, SinkEtag};
 
 use body::ResponseBody;

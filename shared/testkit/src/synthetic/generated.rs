@@ -16,7 +16,7 @@ use md5::{Digest as _, Md5};
 
 use super::body::ResponseBody;
 use super::content::{Pool, seed};
-use super::pages::{self, Line, ListVersion, Next, Sorted};
+use super::pages::{self, End, Line, ListVersion, Next, Sorted};
 use crate::error_document;
 use crate::operation::Query;
 
@@ -60,6 +60,18 @@ pub enum GeneratedEtag {
     Md5,
 }
 
+/// What its listings do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ListingFault {
+    /// What they should.
+    #[default]
+    None,
+    /// Every page but the one from the beginning fails with a 500.
+    FailsBehindFirstPage,
+    /// A page that is not the last says that it is.
+    EndsEarly,
+}
+
 /// A bucket of computed objects.
 #[derive(Debug, Clone)]
 pub struct GeneratedBucket {
@@ -73,6 +85,8 @@ pub struct GeneratedBucket {
     pub etag: GeneratedEtag,
     /// How long each page of a listing takes.
     pub page_delay: Duration,
+    /// What goes wrong with its listings.
+    pub listing_fault: ListingFault,
 }
 
 impl GeneratedBucket {
@@ -84,6 +98,7 @@ impl GeneratedBucket {
             sizes: Sizes::Same(size_bytes),
             etag: GeneratedEtag::Opaque,
             page_delay: Duration::ZERO,
+            listing_fault: ListingFault::None,
         }
     }
 
@@ -159,7 +174,24 @@ impl GeneratedBucket {
         if !self.page_delay.is_zero() {
             tokio::time::sleep(self.page_delay).await;
         }
-        pages::page(bucket, query, version, &Computed { bucket: self, pool })
+        let behind = ["continuation-token", "start-after", "marker"];
+        match self.listing_fault {
+            ListingFault::FailsBehindFirstPage
+                if behind.iter().any(|name| query.get(name).is_some_and(|text| !text.is_empty())) =>
+            {
+                error_document::response(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "InternalError",
+                    "A fault was asked for.",
+                )
+            }
+            ListingFault::None | ListingFault::FailsBehindFirstPage => {
+                pages::page(bucket, query, version, End::Told, &Computed { bucket: self, pool })
+            }
+            ListingFault::EndsEarly => {
+                pages::page(bucket, query, version, End::Pretended, &Computed { bucket: self, pool })
+            }
+        }
     }
 
     pub(super) fn read(

@@ -34,6 +34,15 @@ pub(super) struct Line<'a> {
     pub(super) last_modified: &'a str,
 }
 
+/// Whether a page says that more is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// When it is so.
+    Told,
+    /// Never.
+    Pretended,
+}
+
 /// Where to go from a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -64,10 +73,11 @@ pub(super) fn page(
     bucket: &str,
     query: &Query,
     version: ListVersion,
+    end: End,
     keys: &dyn Sorted,
 ) -> Response<ResponseBody> {
     match PageRequest::read(query, version) {
-        Ok(request) => error_document::xml(StatusCode::OK, request.answer(bucket, keys).into()),
+        Ok(request) => error_document::xml(StatusCode::OK, request.answer(bucket, end, keys).into()),
         Err(wrong) => error_document::response(StatusCode::BAD_REQUEST, "InvalidArgument", wrong),
     }
 }
@@ -104,7 +114,7 @@ impl PageRequest {
         Ok(Self { version, list, encoding })
     }
 
-    fn answer(&self, bucket: &str, keys: &dyn Sorted) -> String {
+    fn answer(&self, bucket: &str, end: End, keys: &dyn Sorted) -> String {
         let ListQuery { prefix, delimiter, page_size, .. } = &self.list;
         let mut page = Page {
             encoding: self.encoding,
@@ -118,7 +128,7 @@ impl PageRequest {
             keys.walk(borrow(&from), &mut |line| {
                 let Some(rest) = line.key.strip_prefix(prefix.as_str()) else { return Next::Stop };
                 if page.count == *page_size {
-                    page.is_truncated = true;
+                    page.is_truncated = end == End::Told;
                     return Next::Stop;
                 }
                 match roll_up(rest, delimiter.as_deref()) {

@@ -19,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::body::ResponseBody;
 use super::framing::Unframer;
-use super::pages::{self, Line, ListVersion, Next, Sorted};
+use super::pages::{self, End, Line, ListVersion, Next, Sorted};
 use super::{Answer, common};
 use crate::bucket::borrow;
 use crate::error_document;
@@ -79,6 +79,13 @@ struct Received {
 impl SinkBucket {
     pub(super) fn new(etag: SinkEtag) -> Self {
         Self { etag, state: Mutex::default() }
+    }
+
+    /// Adds an object of this size, as if somebody had written it.
+    pub fn add(&self, key: &str, size_bytes: u64) {
+        let mut state = self.state();
+        let tag = state.number();
+        state.insert(key, size_bytes, tag);
     }
 
     /// Number of objects.
@@ -141,10 +148,10 @@ impl SinkBucket {
             }
             Operation::HeadObject => Ok(self.head(&target.key)),
             Operation::ListObjectsV2 => {
-                Ok(pages::page(&target.bucket, &query, ListVersion::V2, &*self.state()))
+                Ok(pages::page(&target.bucket, &query, ListVersion::V2, End::Told, &*self.state()))
             }
             Operation::ListObjects => {
-                Ok(pages::page(&target.bucket, &query, ListVersion::V1, &*self.state()))
+                Ok(pages::page(&target.bucket, &query, ListVersion::V1, End::Told, &*self.state()))
             }
             Operation::DeleteObjects => {
                 let document = body.collect().await.map_err(|_| Hangup)?.to_bytes();

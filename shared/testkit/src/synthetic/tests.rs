@@ -164,3 +164,19 @@ async fn a_sink_completes_uploads_by_the_usual_rule() {
     let sink = server.sink("s").expect("sink");
     assert_eq!((sink.size_of("k"), sink.open_uploads()), (Some(11), 0));
 }
+
+#[tokio::test]
+async fn listings_fail_or_lie_where_that_was_asked_for() {
+    let bucket = |listing_fault| GeneratedBucket { listing_fault, ..GeneratedBucket::new(1500, 1) };
+    let config = SyntheticConfig::default()
+        .generated("fails", bucket(ListingFault::FailsBehindFirstPage))
+        .generated("lies", bucket(ListingFault::EndsEarly));
+    let server = SyntheticServer::start(config).await.expect("server");
+    assert_eq!(listed(&server, "/lies?list-type=2").await.len(), 1000);
+    let page = document(&server, "GET /fails?list-type=2").await;
+    let token = between(&page, "<NextContinuationToken>", "<").expect("token");
+    for behind in [format!("continuation-token={token}"), "start-after=object-0000000500".to_owned()] {
+        let (head, _) = ask(&server, &format!("GET /fails?list-type=2&{behind}"), "", "").await;
+        assert!(head.starts_with("HTTP/1.1 500"), "{head}");
+    }
+}
