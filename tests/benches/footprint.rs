@@ -184,14 +184,14 @@ async fn measure(case: &Case) -> Result<(Cost, Value)> {
         .env("AWS_EC2_METADATA_DISABLED", "true");
     let cost = tokio::task::spawn_blocking(move || Cost::of(command, TIME_LIMIT)).await??;
     let report: Value = serde_json::from_slice(&cost.stdout).context("the report is no JSON")?;
-    ensure!(report["exit_code"] == 0, "the run failed: {}", report);
+    ensure!(report["exit_code"] == 0, "the run failed: {report}");
     let copied = report["copied"].as_u64();
     match case.destination {
         Destination::Same => {
-            ensure!(copied == Some(0) && report["up_to_date"] == case.objects, "{}", report);
+            ensure!(copied == Some(0) && report["up_to_date"] == case.objects, "{report}");
         }
         Destination::Empty => {
-            ensure!(copied == Some(case.objects), "{}", report);
+            ensure!(copied == Some(case.objects), "{report}");
             let sink = destination.sink("bucket").context("the sink")?;
             ensure!(sink.size_bytes() == case.objects * case.size_bytes, "the sink holds other bytes");
         }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use ferry_cloud::{Credentials, StoreConfig, connect_with};
 use ferry_testkit::conformance;
 use ferry_testkit::s3::{S3Server, S3ServerConfig};
-use ferry_transfer::SystemClock;
-use ferry_transfer::retry::Backoff;
-use ferry_transfer::store::metered::{Meter, MeteredStore, RequestKind};
-use ferry_transfer::store::retrying::RetryingStore;
+use ferry_transfer::pace::{EndpointPace, Pace};
+use ferry_transfer::store::metered::{Meter, RequestKind};
+use ferry_transfer::{Clock, SystemClock};
 
 /// Asks everything of a store of this description, and compares what the meter counted with what the server saw.
 async fn assert_conforms(yaml: &str) {
@@ -25,10 +24,11 @@ async fn assert_conforms(yaml: &str) {
     };
     let bucket = connect_with("lab", &config, keys).await.expect("account").bucket("photos");
     let meter = Arc::new(Meter::default());
-    let metered = Arc::new(MeteredStore::new(Arc::new(bucket), Arc::clone(&meter)));
-    let store = RetryingStore::new(metered, Backoff::default(), Arc::new(SystemClock));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let pace = Arc::new(EndpointPace::new(8, &Pace::default(), None, &clock));
+    let store = bucket.layered(&meter, &pace);
 
-    let report = conformance::check(&store, &[]).await;
+    let report = conformance::check(store.as_ref(), &[]).await;
     assert!(report.failures().is_empty(), "{report}");
     assert_eq!(report.outcomes.len(), conformance::CHECKS.len());
     assert!(server.bucket("photos").is_empty() && server.bucket("photos").open_uploads().is_empty());

@@ -15,6 +15,7 @@ mod key_sources;
 mod listing;
 mod makes;
 mod objects;
+mod pace;
 mod pipeline;
 mod plan;
 mod presign;

@@ -16,6 +16,7 @@ mod delete;
 mod history;
 mod keys;
 mod listing;
+mod pace;
 mod probe;
 mod state;
 mod sweep;
@@ -41,6 +42,7 @@ pub use self::delete::DeleteArgs;
 pub use self::history::{RunsArgs, UndeleteArgs, WhyArgs};
 pub use self::keys::KeyArgs;
 pub use self::listing::ListingArgs;
+pub use self::pace::PaceArgs;
 pub use self::probe::ProbeArgs;
 pub use self::state::StateArgs;
 pub use self::sweep::SweepArgs;
@@ -123,6 +125,9 @@ pub struct PairArgs {
     /// How both sides are listed.
     #[command(flatten)]
     pub listing: ListingArgs,
+    /// How fast to go at most
+    #[command(flatten)]
+    pub pace: PaceArgs,
     /// The file that describes stores
     #[command(flatten)]
     pub config: ConfigArgs,

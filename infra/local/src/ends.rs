@@ -6,19 +6,19 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use ferry_cloud::{S3Account, S3Bucket, connect, one_store};
+use ferry_cloud::{S3Account, connect, one_store};
 use ferry_transfer::attribute_rules::AttributeRules;
+use ferry_transfer::copy::CopySettings;
 use ferry_transfer::deletion::Trash;
 use ferry_transfer::key_source::{Documents, NoDocuments};
+use ferry_transfer::pace::EndpointPace;
 use ferry_transfer::price::ProviderPrices;
 use ferry_transfer::restore_rule::RestoreRule;
-use ferry_transfer::retry::Backoff;
 use ferry_transfer::server_side::{self, ServerSideRule};
 use ferry_transfer::store::ListRequest;
-use ferry_transfer::store::metered::{Meter, MeteredStore};
-use ferry_transfer::store::retrying::RetryingStore;
+use ferry_transfer::store::metered::Meter;
 use ferry_transfer::task::{Deletes, Location, StorageClassRule, Task, UnsupportedRule};
-use ferry_transfer::{Route, SharedStore, SystemClock};
+use ferry_transfer::{Clock, Route, SharedStore, SystemClock};
 
 use crate::args::{ConfigArgs, CopyArgs, DeleteArgs, PairArgs, SideAccess, StoreArgs, Unsupported};
 use crate::config::{Config, OneOff};
@@ -36,6 +36,10 @@ pub struct Ends {
     pub source_meter: Arc<Meter>,
     /// Counts what is asked of the destination.
     pub destination_meter: Arc<Meter>,
+    /// How fast the source is asked.
+    pub source_pace: Arc<EndpointPace>,
+    /// How fast the destination is asked.
+    pub destination_pace: Arc<EndpointPace>,
     /// The source's make, for prices.
     pub source_provider: String,
     /// The destination's make, for prices.
@@ -47,7 +51,7 @@ pub struct Ends {
 }
 
 /// What the task of a command line says beside its two ends.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     /// What happens to extra objects.
     pub deletes: Deletes,
@@ -63,6 +67,23 @@ pub struct Rules {
     pub restore: RestoreRule,
     /// What is written with each object.
     pub attributes: AttributeRules,
+    /// Most requests of each kind to have under way at each store.
+    pub streams: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            deletes: Deletes::default(),
+            trash: None,
+            storage_class: StorageClassRule::default(),
+            unsupported: UnsupportedRule::default(),
+            server_side: ServerSideRule::default(),
+            restore: RestoreRule::default(),
+            attributes: AttributeRules::default(),
+            streams: CopySettings::default().streams,
+        }
+    }
 }
 
 impl Rules {
@@ -83,6 +104,7 @@ impl Rules {
             server_side: copy.attributes.server_side.into(),
             restore: copy.attributes.restore(),
             attributes: copy.attributes.rules(),
+            streams: usize::from(copy.concurrency),
         }
     }
 }
@@ -96,6 +118,7 @@ impl Ends {
             compare,
             keys,
             listing,
+            pace,
             config,
             source_store,
             dest_store,
@@ -131,11 +154,13 @@ impl Ends {
             listing: listing.rules(),
             restore: rules.restore,
             attributes: rules.attributes,
+            pace: pace.pace(),
             ..Task::new(name, source, destination)
         };
         let from = source_side.account.bucket(&task.source.bucket);
         let found = one_store::ends(&from, &destination_side.account.bucket(&task.destination.bucket)).await;
-        let ends = Self { documents, ..Self::join(task, &source_side, &destination_side, found)? };
+        let ends =
+            Self { documents, ..Self::join(task, rules.streams, &source_side, &destination_side, found)? };
         let task = &ends.route.task;
         for (side, store, prefix, at) in [
             ("source", &ends.route.source, &task.source.prefix, &source_side),
@@ -151,19 +176,37 @@ impl Ends {
         Ok(ends)
     }
 
-    /// Joins two sides by a task, with what was found out about them. Asks nothing of them.
-    pub fn join(task: Task, source: &Side, destination: &Side, found: server_side::Ends) -> Result<Self> {
+    /// Joins two sides by a task, with what was found out about them and at most `streams` requests of each kind under way at each
+    /// store. Asks nothing of them.
+    pub fn join(
+        task: Task,
+        streams: usize,
+        source: &Side,
+        destination: &Side,
+        found: server_side::Ends,
+    ) -> Result<Self> {
         refuse_loops(&task, &source.account, &destination.account)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let valve = task.pace.valve(&clock);
+        let pace = || Arc::new(EndpointPace::new(streams, &task.pace, valve.clone(), &clock));
+        let source_pace = pace();
+        // One endpoint has one pace, whichever side it is on.
+        let is_one_endpoint = source.account.endpoint() == destination.account.endpoint();
+        let destination_pace = if is_one_endpoint { Arc::clone(&source_pace) } else { pace() };
         let (source_meter, destination_meter) = (Arc::new(Meter::default()), Arc::new(Meter::default()));
-        let source_store = wrap(source.account.bucket(&task.source.bucket), &source_meter);
-        let written = destination.account.bucket(&task.destination.bucket);
-        let written = written.as_destination(&task.attributes, &source.account);
-        let destination_store = wrap(written, &destination_meter);
+        let source_store = source.account.bucket(&task.source.bucket).layered(&source_meter, &source_pace);
+        let destination_store = destination
+            .account
+            .bucket(&task.destination.bucket)
+            .as_destination(&task.attributes, &source.account)
+            .layered(&destination_meter, &destination_pace);
         Ok(Self {
             route: Arc::new(Route::new(task, source_store, destination_store).between(found)),
             documents: Arc::new(NoDocuments),
             source_meter,
             destination_meter,
+            source_pace,
+            destination_pace,
             source_provider: source.provider.clone(),
             destination_provider: destination.provider.clone(),
             source_prices: source.account.profile().prices,
@@ -172,15 +215,9 @@ impl Ends {
     }
 }
 
-/// Retries over metering over the store, so that every request that goes out is counted.
-fn wrap(bucket: S3Bucket, meter: &Arc<Meter>) -> SharedStore {
-    let metered = Arc::new(MeteredStore::new(Arc::new(bucket), Arc::clone(meter)));
-    Arc::new(RetryingStore::new(metered, Backoff::default(), Arc::new(SystemClock)))
-}
-
 /// A bucket of one store, for commands that need no second one.
 pub fn store_of(side: &Side, bucket: &str) -> SharedStore {
-    wrap(side.account.bucket(bucket), &Arc::default())
+    side.account.bucket(bucket).by_itself()
 }
 
 /// One store, connected.

@@ -11,6 +11,7 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use ferry_finder::{Finder, ScanProgress, ScanReport};
 use ferry_transfer::copy::{Copier, CopySettings};
 use ferry_transfer::deletion::{DeleteJournal, NoJournal};
+use ferry_transfer::pace::PaceReading;
 use ferry_transfer::queue::memory::{MemoryQueue, MemoryQueueConfig};
 use ferry_transfer::queue::{Delivery, Queue, QueueDepth};
 use ferry_transfer::receipt::{EachSink, ReceiptSink};
@@ -76,6 +77,10 @@ pub struct Finished {
     pub source: MeterReading,
     /// Requests to the destination.
     pub destination: MeterReading,
+    /// How fast the source was asked.
+    pub source_pace: PaceReading,
+    /// How fast the destination was asked.
+    pub destination_pace: PaceReading,
     /// How long it took.
     pub elapsed: Duration,
     /// It was told to stop before its end.
@@ -220,6 +225,8 @@ impl Run {
             counts: self.tally.counts(),
             source: self.ends.source_meter.read(),
             destination: self.ends.destination_meter.read(),
+            source_pace: self.ends.source_pace.read(),
+            destination_pace: self.ends.destination_pace.read(),
             elapsed: started.elapsed(),
             interrupted: self.stop.is_cancelled(),
         }

@@ -8,6 +8,8 @@ use std::io::IsTerminal as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use ferry_transfer::pace::PaceReading;
+use ferry_transfer::pace::gate::GateReading;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::engine::Run;
@@ -109,6 +111,7 @@ fn line(run: &Run, speed: &mut Speed) -> String {
         HumanBytes(sent_bytes),
         HumanBytes(whole(bytes_per_sec)),
     );
+    line.push_str(&pace([&run.ends.source_pace.read(), &run.ends.destination_pace.read()]));
     if failed > 0 {
         line.push_str(&format!(" · {} failed", HumanCount(failed)));
     }
@@ -120,6 +123,17 @@ fn line(run: &Run, speed: &mut Speed) -> String {
         line.push_str(&format!(" · {} left", HumanDuration(eta)));
     }
     line
+}
+
+/// Requests under way, and how many were refused for coming too fast.
+fn pace(sides: [&PaceReading; 2]) -> String {
+    let sum = |of: fn(&GateReading) -> u64| sides.iter().flat_map(|side| side.values()).map(of).sum::<u64>();
+    let mut words = format!(" · {} at once", HumanCount(sum(|gate| gate.under_way as u64)));
+    let throttled = sum(|gate| gate.throttled);
+    if throttled > 0 {
+        words.push_str(&format!(" · {} throttled", HumanCount(throttled)));
+    }
+    words
 }
 
 #[expect(
@@ -154,7 +168,18 @@ impl Left {
 
 #[cfg(test)]
 mod tests {
+    use ferry_transfer::pace::Lane;
+
     use super::*;
+
+    #[test]
+    fn throttles_are_shown_once_there_are_any() {
+        let reading = |throttled| {
+            PaceReading::from([(Lane::Read, GateReading { limit: 9, under_way: 4, peak: 9, throttled })])
+        };
+        assert_eq!(pace([&reading(0), &reading(0)]), " · 8 at once");
+        assert_eq!(pace([&reading(2), &PaceReading::new()]), " · 4 at once · 2 throttled");
+    }
 
     #[test]
     fn time_left_follows_the_slower_of_objects_and_bytes() {

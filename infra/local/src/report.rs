@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use ferry_finder::DeletePlan;
 use ferry_transfer::RunOutcome;
+use ferry_transfer::pace::PaceReading;
 use ferry_transfer::receipt::SkipReason;
 use ferry_transfer::scan::ListingReport;
 use ferry_transfer::store::metered::{MeterReading, RequestKind};
@@ -64,6 +65,8 @@ pub struct Report {
     pub write_checks: BTreeMap<&'static str, u64>,
     /// Requests, by side and kind.
     pub requests: Requests,
+    /// How fast each side was asked, by kind of request.
+    pub pace: Paces,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// How both sides were listed.
@@ -91,6 +94,15 @@ pub struct Requests {
     pub destination: MeterReading,
 }
 
+/// How fast each side was asked.
+#[derive(Debug, Serialize)]
+pub struct Paces {
+    /// The source.
+    pub source: PaceReading,
+    /// The destination.
+    pub destination: PaceReading,
+}
+
 impl Report {
     /// Of a finished run between two locations.
     pub fn new(
@@ -105,6 +117,8 @@ impl Report {
             counts,
             source: source_reading,
             destination: destination_reading,
+            source_pace,
+            destination_pace,
             elapsed,
             interrupted,
         } = finished;
@@ -130,6 +144,7 @@ impl Report {
             read_checks: counts.read_checks,
             write_checks: counts.write_checks,
             requests: Requests { source: source_reading, destination: destination_reading },
+            pace: Paces { source: source_pace, destination: destination_pace },
             seconds: elapsed.as_secs_f64(),
             listing: scan.listing,
             deletes: scan.deletes,
@@ -214,6 +229,10 @@ impl Report {
         if self.listing.ranges > 1 {
             row("listed", format!("{} ranges of keys", HumanCount(self.listing.ranges as u64)));
         }
+        row(
+            "pace",
+            format!("source {}; destination {}", lanes(&self.pace.source), lanes(&self.pace.destination)),
+        );
         row("time", self.time());
         self.add_problems(&mut text);
         text
@@ -300,6 +319,21 @@ impl Report {
             ));
         }
     }
+}
+
+/// `up to 64 reads at once (3 throttled; limit now 45)`.
+fn lanes(reading: &PaceReading) -> String {
+    let words: Vec<String> = reading
+        .iter()
+        .map(|(lane, gate)| {
+            let throttled = match gate.throttled {
+                0 => String::new(),
+                count => format!(" ({} throttled; limit now {})", HumanCount(count), gate.limit),
+            };
+            format!("up to {} {} at once{throttled}", gate.peak, lane.word())
+        })
+        .collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 /// `5 LIST, 3,000 GET`.

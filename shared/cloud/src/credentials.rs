@@ -3,6 +3,7 @@
 //! Owns: the forms of `credentials:` and `--source-credentials`, and fetching what they point at. Does not own: signing. Invariant: no value
 //! appears in a `Debug`, an error or a log; errors name the reference.
 
+mod keyring;
 mod parse;
 mod provider;
 mod words;
@@ -17,6 +18,7 @@ use ferry_transfer::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+pub(crate) use self::keyring::{Keyring, are_same};
 pub(crate) use self::provider::provider;
 
 /// Longest wait for a credential command or for SSM.

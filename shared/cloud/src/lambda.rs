@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ferry_transfer::copy::CopySettings;
 use ferry_transfer::key_source::Documents;
-use ferry_transfer::retry::Backoff;
+use ferry_transfer::pace::EndpointPace;
 use ferry_transfer::state::ObjectState;
-use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{Location, Task};
 use ferry_transfer::{
     Clock, Error, ErrorKind, Result, Route, Routes, SharedQueue, SharedState, SharedStore, SingleRoute,
@@ -86,7 +86,15 @@ impl Environment {
         let destination = self.bucket(&self.task.destination).await?;
         let destination = destination.as_destination(&self.task.attributes, source.account());
         let ends = one_store::ends(&source, &destination).await;
-        let route = Route::new(self.task.clone(), retrying(source), retrying(destination)).between(ends);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let valve = self.task.pace.valve(&clock);
+        let streams = CopySettings::default().streams;
+        // Each instance finds its own pace; what an endpoint takes from all of them together shows in what it refuses.
+        let layered = |bucket: S3Bucket| {
+            let pace = EndpointPace::new(streams, &self.task.pace, valve.clone(), &clock);
+            bucket.layered(&Arc::default(), &Arc::new(pace))
+        };
+        let route = Route::new(self.task.clone(), layered(source), layered(destination)).between(ends);
         Ok(Arc::new(SingleRoute(Arc::new(route))))
     }
 
@@ -122,7 +130,7 @@ impl Environment {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
-        Ok(Some(Arc::new(ObjectState::new(retrying(self.bucket(location).await?), prefix))))
+        Ok(Some(Arc::new(ObjectState::new(self.bucket(location).await?.by_itself(), prefix))))
     }
 
     /// Deliveries after which nobody tries again.
@@ -147,7 +155,7 @@ struct NamedStores(BTreeMap<String, StoreConfig>);
 #[async_trait]
 impl Buckets for NamedStores {
     async fn bucket(&self, location: &Location) -> Result<SharedStore> {
-        bucket_of(&self.0, location).await.map(retrying)
+        bucket_of(&self.0, location).await.map(S3Bucket::by_itself)
     }
 }
 
@@ -163,10 +171,6 @@ async fn bucket_of(stores: &BTreeMap<String, StoreConfig>, location: &Location) 
         }
     };
     Ok(connect(&location.store, &config).await?.bucket(&location.bucket))
-}
-
-fn retrying(bucket: S3Bucket) -> SharedStore {
-    Arc::new(RetryingStore::new(Arc::new(bucket), Backoff::default(), Arc::new(SystemClock)))
 }
 
 async fn queue(url: &str) -> Result<SharedQueue> {

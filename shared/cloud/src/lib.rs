@@ -8,6 +8,7 @@ mod customer_key;
 pub mod documents;
 mod http_client;
 pub mod lambda;
+mod layers;
 pub mod one_store;
 pub mod probe;
 pub mod profile;

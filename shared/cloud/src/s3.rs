@@ -32,6 +32,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ferry_transfer::attribute_rules::{AttributeRules, WriteEncryption};
+use ferry_transfer::store::renewing::Renewable;
 use ferry_transfer::store::{
     CompleteUploadRequest, CopyObjectRequest, CopyPartRequest, CreateUploadRequest, DeleteRequest,
     DeleteResponse, GetRequest, GetResponse, HeadRequest, ListPage, ListPartsRequest, ListRequest,
@@ -50,6 +51,7 @@ pub(crate) use self::client::AccountSetup;
 use self::error::Place;
 pub use self::greet::Greeting;
 use self::lean::{Lean, LeanAccount};
+use crate::credentials::Keyring;
 use crate::profile::{ListVersion, Posture, Profile};
 
 /// Longest wait for the answer to a request without a body worth mentioning.
@@ -72,6 +74,8 @@ struct Account {
     setup: AccountSetup,
     /// `None` where everything is to go by the SDK.
     lean: Option<LeanAccount>,
+    /// What signs; `None` for anonymous.
+    keyring: Option<Arc<Keyring>>,
 }
 
 /// A bucket of an account.
@@ -113,6 +117,11 @@ impl S3Account {
     /// Whether this is the same store as another, reached with the same rights: by what their descriptions say.
     pub fn is_same_store(&self, other: &Self) -> bool {
         self.0.endpoint == other.0.endpoint && self.0.setup.reference == other.0.setup.reference
+    }
+
+    /// Its credentials, where requests are signed.
+    pub fn credentials(&self) -> Option<Arc<dyn Renewable>> {
+        self.0.keyring.clone().map(|keyring| keyring as Arc<dyn Renewable>)
     }
 
     /// A bucket of this store. Asks nothing of the store.

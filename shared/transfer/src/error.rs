@@ -5,6 +5,7 @@
 //! consumed. Invariant: the message of an error never repeats its source; [`Error::chain`] prints the chain once.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,7 @@ struct Details {
     code: Option<String>,
     request_id: Option<String>,
     given_up: bool,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -105,6 +107,7 @@ impl Error {
             code: None,
             request_id: None,
             given_up: false,
+            retry_after: None,
             source: None,
         }))
     }
@@ -155,6 +158,20 @@ impl Error {
     #[must_use]
     pub fn with_request_id(mut self, request_id: impl Into<String>) -> Self {
         self.0.request_id = Some(request_id.into());
+        self
+    }
+
+    /// Carries how long the store asked to be left alone.
+    #[must_use]
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.0.retry_after = Some(delay);
+        self
+    }
+
+    /// The same failure, seen as one of another kind by somebody who has done something about it.
+    #[must_use]
+    pub fn as_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
         self
     }
 
@@ -210,6 +227,11 @@ impl Error {
     /// The service's request id, where one was received.
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
+    }
+
+    /// How long the store asked to be left alone, where it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// The message and those of all its sources, joined by `: `, each once.

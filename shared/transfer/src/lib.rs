@@ -27,6 +27,7 @@ pub mod large;
 pub mod listing;
 pub mod manifest;
 mod object;
+pub mod pace;
 mod parts;
 pub mod plan;
 pub mod price;

@@ -45,11 +45,14 @@ pub struct Failure {
     pub attempts: u32,
     /// Time since the first attempt began.
     pub elapsed: Duration,
+    /// How long the store asked to be left alone, where it did.
+    pub asked: Option<Duration>,
 }
 
 impl Backoff {
     /// How long to wait before the next attempt; `None` to give up. `draw` in `0.0..1.0` picks the delay between zero and
-    /// the bound ("full jitter": of the usual schemes the one that finishes with the fewest calls under contention).
+    /// the bound ("full jitter": of the usual schemes the one that finishes with the fewest calls under contention); a delay that the
+    /// store asked for comes before it.
     pub fn delay(&self, failure: Failure, draw: f64) -> Option<Duration> {
         let base = match failure.kind {
             ErrorKind::Throttled => self.throttled_base,
@@ -61,7 +64,12 @@ impl Backoff {
         }
         let doublings = failure.attempts.saturating_sub(1).min(16);
         let bound = base.saturating_mul(1 << doublings).min(self.cap);
-        Some(bound.mul_f64(draw.clamp(0.0, 1.0)))
+        let jitter = bound.mul_f64(draw.clamp(0.0, 1.0));
+        match failure.asked {
+            None => Some(jitter),
+            // Jitter on top, so that those who were sent away together do not come back together. Waiting beyond the end is futile.
+            Some(asked) => Some(asked + jitter).filter(|delay| failure.elapsed + *delay <= self.elapsed_max),
+        }
     }
 }
 
@@ -87,8 +95,12 @@ impl<'a> Retries<'a> {
             return Err(error);
         }
         self.attempts += 1;
-        let failure =
-            Failure { kind: error.kind(), attempts: self.attempts, elapsed: self.started.elapsed() };
+        let failure = Failure {
+            kind: error.kind(),
+            attempts: self.attempts,
+            elapsed: self.started.elapsed(),
+            asked: error.retry_after(),
+        };
         match self.backoff.delay(failure, self.clock.draw()) {
             None => Err(error.after_giving_up()),
             Some(delay) => {
@@ -107,7 +119,7 @@ mod tests {
     use super::*;
 
     fn failure(kind: ErrorKind, attempts: u32) -> Failure {
-        Failure { kind, attempts, elapsed: Duration::ZERO }
+        Failure { kind, attempts, elapsed: Duration::ZERO, asked: None }
     }
 
     #[test]
@@ -123,6 +135,15 @@ mod tests {
         }
         assert_eq!(backoff.delay(failure(ErrorKind::Transient, 1), 0.5), Some(Duration::from_millis(50)));
         assert_eq!(backoff.delay(failure(ErrorKind::Throttled, 2), 0.5), Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn a_store_that_names_a_delay_is_left_alone_for_that_long() {
+        let backoff = Backoff::default();
+        let asked =
+            |secs| Failure { asked: Some(Duration::from_secs(secs)), ..failure(ErrorKind::Throttled, 1) };
+        assert_eq!(backoff.delay(asked(30), 0.5), Some(Duration::from_millis(30_250)));
+        assert_eq!(backoff.delay(asked(3600), 0.5), None, "longer than all attempts together may take");
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,7 +170,8 @@ mod tests {
         #[test]
         fn attempts_time_and_delay_are_bounded(attempts in 1u32..100, secs in 0u64..1000, draw in 0.0..1.0f64) {
             let backoff = Backoff::default();
-            let failure = Failure { kind: ErrorKind::Throttled, attempts, elapsed: Duration::from_secs(secs) };
+            let elapsed = Duration::from_secs(secs);
+            let failure = Failure { kind: ErrorKind::Throttled, attempts, elapsed, asked: None };
             match backoff.delay(failure, draw) {
                 None => prop_assert!(attempts >= backoff.attempts_max || secs >= backoff.elapsed_max.as_secs()),
                 Some(delay) => prop_assert!(delay <= backoff.cap && attempts < backoff.attempts_max),

@@ -7,6 +7,8 @@
 
 mod copying;
 pub mod metered;
+pub mod paced;
+pub mod renewing;
 mod restoring;
 pub mod retrying;
 mod versions;

@@ -16,6 +16,7 @@ use crate::deletion::Trash;
 use crate::key_source::KeySource;
 use crate::large::Large;
 use crate::listing::ListingRules;
+use crate::pace::Pace;
 use crate::restore_rule::RestoreRule;
 use crate::rewrite::Rewrite;
 use crate::select::Select;
@@ -73,6 +74,9 @@ pub struct Task {
     /// How buckets are listed.
     #[serde(default)]
     pub listing: ListingRules,
+    /// How fast to go at most.
+    #[serde(default)]
+    pub pace: Pace,
 }
 
 fn schema_version() -> u32 {
@@ -100,6 +104,7 @@ impl Task {
             server_side: ServerSideRule::default(),
             large: Large::default(),
             listing: ListingRules::default(),
+            pace: Pace::default(),
         }
     }
 }

@@ -118,12 +118,9 @@ async fn overwritten(peer: &Peer, object_bytes: usize) -> Result<(Arrived, i32)>
         None => Arrived::Nothing,
         Some(object) => {
             let bytes = object.payload.to_bytes();
-            let old = bytes.iter().filter(|byte| **byte == b'o').count();
-            if old == 0 || old == bytes.len() {
-                Arrived::Whole
-            } else {
-                Arrived::Torn((old * 100 / bytes.len().max(1)) as u64)
-            }
+            let old: u64 = bytes.iter().map(|byte| u64::from(*byte == b'o')).sum();
+            let all = bytes.len() as u64;
+            if old == 0 || old == all { Arrived::Whole } else { Arrived::Torn(old * 100 / all) }
         }
     };
     Ok((arrived, code))

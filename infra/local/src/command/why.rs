@@ -22,7 +22,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::args::{OutputArgs, SideAccess, WhyArgs};
 use crate::command::ls::shown;
 use crate::config::Config;
-use crate::ends::{Ends, Side};
+use crate::ends::{Ends, Rules, Side};
 use crate::exit::{Exit, UsageError, print};
 
 /// Everything known about a key.
@@ -97,7 +97,7 @@ pub async fn run(args: WhyArgs, output: &OutputArgs) -> Result<Exit> {
     let destination =
         Side::connect(&config, &task.destination.store, args.dest_store.into(), SideAccess::default())
             .await?;
-    let ends = Ends::join(task, &source, &destination, Found::Apart)?;
+    let ends = Ends::join(task, Rules::default().streams, &source, &destination, Found::Apart)?;
     let route = &ends.route;
     let key = source_key(route, &args.key)?;
     let destination_key = route.destination_key(&key)?;

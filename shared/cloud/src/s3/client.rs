@@ -16,11 +16,11 @@ use aws_sdk_s3::config::{
 use super::endpoint::OwnEndpoint;
 use super::lean::LeanAccount;
 use super::{Account, Payer, S3Account};
-use crate::credentials::CredentialRef;
+use crate::credentials::{CredentialRef, Keyring};
 use crate::customer_key::CustomerKey;
+use crate::http_client;
 use crate::profile::{Posture, Profile};
 use crate::store_config::ClientKind;
-use crate::{credentials, http_client};
 
 /// How long a download may deliver nothing before it is given up. Longer than the SDK's 5 s: links across borders stall for
 /// that long and recover.
@@ -59,10 +59,8 @@ impl AccountSetup {
             .region(Region::new(self.region.clone()))
             .retry_config(RetryConfig::disabled())
             .timeout_config(http_client::timeouts())
-            // The SDK's 5 s are too short for a credential command that asks somebody else.
-            .identity_cache(
-                IdentityCache::lazy().max_partitions(1).load_timeout(credentials::RESOLVE_TIMEOUT).build(),
-            )
+            // The keyring is the cache: the SDK's own cannot be told that its keys are refused.
+            .identity_cache(IdentityCache::no_cache())
             // Uploads are limited as a whole, by size. A stalled source must not be blamed on the destination.
             .stalled_stream_protection(
                 StalledStreamProtectionConfig::enabled()
@@ -78,23 +76,27 @@ impl AccountSetup {
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired),
         };
-        config = match self.credentials.clone() {
-            Some(provider) => config.credentials_provider(provider),
+        let keyring = self.credentials.map(|source| Arc::new(Keyring::new(source)));
+        let signer =
+            keyring.as_ref().map(|keyring| SharedCredentialsProvider::new(Keyring::provider(keyring)));
+        config = match signer.clone() {
+            Some(signer) => config.credentials_provider(signer),
             None => config.allow_no_auth(),
         };
         let (endpoint, lean) = if let Some(url) = self.endpoint {
             let rules = OwnEndpoint::new(&url, self.profile.addressing, self.region.clone());
             config = config.endpoint_resolver(rules.clone());
-            (url, LeanAccount::new(rules, self.region, self.credentials))
+            (url, LeanAccount::new(rules, self.region, signer))
         } else {
             let amazon = format!("Amazon S3 in {}", self.region);
-            (amazon, LeanAccount::new(DefaultResolver::new(), self.region, self.credentials))
+            (amazon, LeanAccount::new(DefaultResolver::new(), self.region, signer))
         };
         S3Account(Arc::new(Account {
             name: self.name,
             endpoint,
             client: aws_sdk_s3::Client::from_conf(config.build()),
             lean: (self.client == ClientKind::Lean).then_some(lean),
+            keyring,
             setup,
         }))
     }

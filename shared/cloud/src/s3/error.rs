@@ -7,6 +7,7 @@ mod classify;
 mod message;
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -203,7 +204,19 @@ fn refused(place: &Place<'_>, code: Option<&str>, message: Option<&str>, raw: &H
     if let Some(id) = request_id(raw) {
         error = error.with_request_id(id);
     }
+    if let Some(delay) = retry_after(header) {
+        error = error.with_retry_after(delay);
+    }
     error
+}
+
+/// How long the store asks to be left alone: `Retry-After` in seconds (RFC 9110, 10.2.3; no store was seen to send a date), and
+/// Alibaba's own header in milliseconds (OSS, "Common response headers").
+fn retry_after(header: impl Fn(&'static str) -> Option<String>) -> Option<Duration> {
+    let number = |name| header(name)?.trim().parse::<u64>().ok();
+    number("retry-after")
+        .map(Duration::from_secs)
+        .or_else(|| number("x-oss-qos-delay-time").map(Duration::from_millis))
 }
 
 /// The request id under any of the names stores give it.

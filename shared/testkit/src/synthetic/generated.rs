@@ -152,7 +152,8 @@ impl GeneratedBucket {
 
     fn etag(&self, key: &str, size_bytes: u64, pool: &Pool) -> String {
         match self.etag {
-            GeneratedEtag::Opaque => format!("generated-{:016x}-{size_bytes}", seed(key)),
+            // Not with a number at its end: it would pass for the tag of an object of so many parts.
+            GeneratedEtag::Opaque => format!("{:016x}-{size_bytes}-generated", seed(key)),
             GeneratedEtag::Md5 => {
                 let mut md5 = Md5::new();
                 for slice in pool.content(seed(key), &(0..size_bytes)) {

@@ -186,14 +186,13 @@ impl Page {
                 format!("<Delimiter>{}</Delimiter>", written(delimiter))
             });
         let next = match (self.last.filter(|_| self.is_truncated), request.version) {
-            (None, _) => String::new(),
+            (None, _) | (Some(Start::Beginning), ListVersion::V1) => String::new(),
             (Some(last), ListVersion::V2) => {
                 format!("<NextContinuationToken>{}</NextContinuationToken>", last.to_token())
             }
             (Some(Start::AfterKey(last) | Start::AfterPrefix(last)), ListVersion::V1) => {
                 format!("<NextMarker>{}</NextMarker>", written(&last))
             }
-            (Some(Start::Beginning), ListVersion::V1) => String::new(),
         };
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\

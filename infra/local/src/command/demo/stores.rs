@@ -12,7 +12,7 @@ use ferry_transfer::Attributes;
 use ferry_transfer::server_side;
 use ferry_transfer::task::{Deletes, Location, Task};
 
-use crate::ends::{Ends, Side};
+use crate::ends::{Ends, Rules, Side};
 
 const SOURCE_BUCKET: &str = "harbour";
 const DESTINATION_BUCKET: &str = "island";
@@ -56,6 +56,7 @@ impl Stores {
         let task = Task { deletes, ..Task::new("demo", from, to) };
         Ends::join(
             task,
+            Rules::default().streams,
             &side("source", &self.source).await?,
             &side("destination", &self.destination).await?,
             server_side::Ends::Apart,

@@ -51,6 +51,16 @@ fn an_error_carries_status_code_request_id_and_place() {
 }
 
 #[test]
+fn a_delay_the_store_asks_for_is_kept() {
+    let asked =
+        |headers: &[(&'static str, &'static str)]| refusal(503, headers, Some("SlowDown"), "").retry_after();
+    assert_eq!(asked(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+    assert_eq!(asked(&[("x-oss-qos-delay-time", "1500")]), Some(Duration::from_millis(1500)));
+    assert_eq!(asked(&[("retry-after", "soon")]), None);
+    assert_eq!(asked(&[]), None);
+}
+
+#[test]
 fn a_wrong_region_is_answered_with_the_right_one() {
     let moved = refusal(301, &[("x-amz-bucket-region", "eu-west-1")], Some("PermanentRedirect"), "");
     assert!(moved.to_string().contains("the region is eu-west-1"), "{moved}");

@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -16,7 +15,7 @@ use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use crate::credentials::RESOLVE_TIMEOUT;
+use crate::credentials::are_same;
 
 /// The payload is not part of the signature: another check guards it, or TLS.
 pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
@@ -24,11 +23,6 @@ pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 pub(super) const UNSIGNED_PAYLOAD_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 /// SHA-256 of nothing.
 const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// Credentials are renewed this long before they end. As the SDK's cache has it.
-const RENEW_BEFORE_END: Duration = Duration::from_secs(10);
-/// Credentials that do not say when they end are asked for again after this, so that rotated keys are picked up.
-const RENEW_UNDATED_AFTER: Duration = Duration::from_mins(15);
 
 /// What there is to sign of a request.
 #[derive(Debug)]
@@ -48,14 +42,12 @@ pub(super) fn payload_sha256(bytes: &[u8]) -> Cow<'static, str> {
     if bytes.is_empty() { EMPTY_PAYLOAD.into() } else { hex(&Sha256::digest(bytes)).into() }
 }
 
-/// Signs for one region with credentials that it renews.
+/// Signs for one region with the credentials of the moment: their provider, the store's keyring, knows which those are.
 #[derive(Debug)]
 pub(super) struct Signer {
     provider: SharedCredentialsProvider,
     region: String,
     current: Mutex<Option<Arc<Key>>>,
-    /// Held while credentials are fetched, so that they are fetched once.
-    renewing: tokio::sync::Mutex<()>,
 }
 
 /// Credentials and the key derived from them for one day.
@@ -64,7 +56,6 @@ struct Key {
     /// `20130524/us-east-1/s3/aws4_request`
     scope: String,
     secret: Vec<u8>,
-    renew_at: OffsetDateTime,
 }
 
 impl std::fmt::Debug for Key {
@@ -75,7 +66,7 @@ impl std::fmt::Debug for Key {
 
 impl Signer {
     pub(super) fn new(provider: SharedCredentialsProvider, region: String) -> Self {
-        Self { provider, region, current: Mutex::default(), renewing: tokio::sync::Mutex::default() }
+        Self { provider, region, current: Mutex::default() }
     }
 
     /// Adds the headers of a signature made at `now`.
@@ -90,49 +81,28 @@ impl Signer {
     }
 
     async fn key(&self, now: OffsetDateTime) -> Result<Arc<Key>, CredentialsError> {
-        if let Some(key) = self.current(now) {
-            return Ok(key);
+        let credentials = self.provider.provide_credentials().await?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match current.as_ref() {
+            Some(key) if key.is_of_day(now) && are_same(&key.credentials, &credentials) => {
+                Ok(Arc::clone(key))
+            }
+            _ => {
+                let key = Arc::new(Key::derive(credentials, &self.region, now));
+                *current = Some(Arc::clone(&key));
+                Ok(key)
+            }
         }
-        let _renewing = self.renewing.lock().await;
-        if let Some(key) = self.current(now) {
-            return Ok(key);
-        }
-        let held = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // A new day needs a new key and no new credentials.
-        let (credentials, renew_at) = match held.filter(|key| now < key.renew_at) {
-            Some(key) => (key.credentials.clone(), key.renew_at),
-            None => self.fetch(now).await?,
-        };
-        let key = Arc::new(Key::derive(credentials, &self.region, now, renew_at));
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&key));
-        Ok(key)
-    }
-
-    fn current(&self, now: OffsetDateTime) -> Option<Arc<Key>> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().filter(|key| now < key.renew_at && key.is_of_day(now)).map(Arc::clone)
-    }
-
-    async fn fetch(&self, now: OffsetDateTime) -> Result<(Credentials, OffsetDateTime), CredentialsError> {
-        let credentials = tokio::time::timeout(RESOLVE_TIMEOUT, self.provider.provide_credentials())
-            .await
-            .map_err(|_| CredentialsError::provider_timed_out(RESOLVE_TIMEOUT))??;
-        let renew_at = match credentials.expiry() {
-            Some(end) => OffsetDateTime::from(end) - RENEW_BEFORE_END,
-            None => now + RENEW_UNDATED_AFTER,
-        };
-        Ok((credentials, renew_at))
     }
 }
 
 impl Key {
-    fn derive(credentials: Credentials, region: &str, now: OffsetDateTime, renew_at: OffsetDateTime) -> Self {
+    fn derive(credentials: Credentials, region: &str, now: OffsetDateTime) -> Self {
         let secret = generate_signing_key(credentials.secret_access_key(), now.into(), region, "s3");
         Self {
             secret: secret.as_ref().to_vec(),
             scope: format!("{}/{region}/s3/aws4_request", &timestamp(now)[..8]),
             credentials,
-            renew_at,
         }
     }
 
