@@ -17,7 +17,7 @@ use crate::s3::{AccountSetup, Payer, S3Account};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientKind {
-    /// A client of our own, at about half the CPU. Where it cannot reach a store (proxies, other signatures), the SDK stands in.
+    /// A client of our own, at a quarter of the CPU. Where it cannot reach a store (proxies, other signatures), the SDK stands in.
     #[default]
     Lean,
     /// The AWS SDK, for comparison.
