@@ -161,7 +161,7 @@ impl Report {
     pub fn exit(&self) -> Exit {
         if self.failed > 0 || self.scan_error.is_some() || self.interrupted {
             Exit::Failed
-        } else if matches!(self.deletes, DeletePlan::Refused { .. }) {
+        } else if matches!(self.deletes, DeletePlan::Refused { .. } | DeletePlan::Disordered) {
             Exit::Refused
         } else if self.parked > 0 {
             Exit::Different
