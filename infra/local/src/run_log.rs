@@ -43,7 +43,9 @@ impl RunLog {
         write_record(&state, &record).await?;
         let receipts = LineLog::create(directory(&state, run), "receipts").map_err(unwritable)?;
         let history = History::of(&state);
-        for old in history.runs().await?.into_iter().skip(usize::from(keep_runs)).filter(|old| old != run) {
+        // This one is kept wherever it stands: runs that begin within one second are in no order.
+        let others = history.runs().await?.into_iter().filter(|old| old != run);
+        for old in others.skip(usize::from(keep_runs).saturating_sub(1)) {
             history.forget(&old).await?;
         }
         Ok(Self { state, record: Mutex::new(record), receipts, deleted: OnceLock::new() })

@@ -108,7 +108,7 @@ async fn keys_out_of_order_are_sorted_and_prove_no_delete() {
     let scripted = Scripted::start(|_, _uri| list_page(&["b", "a"], None)).await;
     let endpoint = scripted.endpoint();
     let args = ["--source-endpoint", &endpoint, "--delete", "--max-delete", "100%"];
-    let ended = sync(&pair, &args).await.expect_code(0);
+    let ended = sync(&pair, &args).await.expect_code(4);
     let report = ended.report();
     assert_eq!(
         (&report["found"], &report["up_to_date"], &report["extra"]),

@@ -118,7 +118,12 @@ fn translated(glob: &str) -> Result<String, &'static str> {
                 regex.push(')');
             }
             ',' if open_braces > 0 => regex.push('|'),
-            '\\' => push_literal(&mut regex, rest.next().ok_or("a \\ at its end escapes nothing")?),
+            '\\' => {
+                let literal = rest.next().ok_or("a \\ at its end escapes nothing")?;
+                push_literal(&mut regex, literal);
+                last = Some(literal);
+                continue;
+            }
             other => push_literal(&mut regex, other),
         }
         last = Some(char);
