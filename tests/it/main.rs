@@ -25,6 +25,7 @@ mod rewriting;
 mod same_store;
 mod selection;
 mod verify;
+mod versions;
 
 /// The `ferry` program.
 const FERRY: &str = env!("CARGO_BIN_EXE_ferry-under-test");

@@ -5,6 +5,7 @@
 //! grow with the number of keys or deletes (the second look at the extra keys is a second listing, not a list); an
 //! error of a listing or of the queue is an error of the scan.
 
+mod histories;
 mod told;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use ferry_transfer::retry::Backoff;
 use ferry_transfer::scan::{Finding, ListingReport, Scan};
 use ferry_transfer::sightings::sightings;
 use ferry_transfer::task::{DeleteLimit, Deletes};
+use ferry_transfer::versions::Versions;
 use ferry_transfer::{
     Clock, Entry, Error, ErrorKind, Key, KeyRange, Result, Route, Routes, RunId, SharedQueue,
 };
@@ -144,6 +146,9 @@ impl Finder {
         deadline: Option<Instant>,
         progress: &ScanProgress,
     ) -> Result<ScanReport> {
+        if route.task.versions == Versions::All {
+            return self.enqueue_histories(route, run, range, deadline, progress).await;
+        }
         if let Some(told) = sightings(route, &self.documents) {
             return self.enqueue_told(route, run, told, deadline, progress).await;
         }

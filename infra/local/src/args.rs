@@ -20,6 +20,7 @@ mod pace;
 mod probe;
 mod state;
 mod sweep;
+mod versions;
 
 use std::ffi::OsStr;
 use std::marker::PhantomData;
@@ -46,6 +47,7 @@ pub use self::pace::PaceArgs;
 pub use self::probe::ProbeArgs;
 pub use self::state::StateArgs;
 pub use self::sweep::SweepArgs;
+pub use self::versions::VersionArgs;
 
 /// Moves objects between S3-compatible stores and proves that it did.
 #[derive(Debug, Parser)]
@@ -399,6 +401,9 @@ pub struct SyncArgs {
     /// How to copy.
     #[command(flatten)]
     pub copy: CopyArgs,
+    /// How much of the past.
+    #[command(flatten)]
+    pub versions: VersionArgs,
     /// What to delete.
     #[command(flatten)]
     pub deletes: DeleteArgs,

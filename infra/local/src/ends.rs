@@ -18,7 +18,8 @@ use ferry_transfer::server_side::{self, ServerSideRule};
 use ferry_transfer::store::ListRequest;
 use ferry_transfer::store::metered::Meter;
 use ferry_transfer::task::{Deletes, Location, StorageClassRule, Task, UnsupportedRule};
-use ferry_transfer::{Clock, Route, SharedStore, SystemClock};
+use ferry_transfer::versions::{self, Versions};
+use ferry_transfer::{Clock, ErrorKind, Route, SharedStore, SystemClock};
 
 use crate::args::{ConfigArgs, CopyArgs, DeleteArgs, PairArgs, SideAccess, StoreArgs, Unsupported};
 use crate::config::{Config, OneOff};
@@ -59,6 +60,8 @@ pub struct Rules {
     pub trash: Option<Trash>,
     /// Which storage class to write.
     pub storage_class: StorageClassRule,
+    /// How much of an object's past travels.
+    pub versions: Versions,
     /// What to do with attributes that the destination cannot hold.
     pub unsupported: UnsupportedRule,
     /// Whether the store copies by itself where both ends are one.
@@ -76,6 +79,7 @@ impl Default for Rules {
         Self {
             deletes: Deletes::default(),
             trash: None,
+            versions: Versions::default(),
             storage_class: StorageClassRule::default(),
             unsupported: UnsupportedRule::default(),
             server_side: ServerSideRule::default(),
@@ -96,6 +100,7 @@ impl Rules {
                 .storage_class
                 .clone()
                 .map_or(StorageClassRule::Preserve, StorageClassRule::Fixed),
+            versions: Versions::Latest,
             unsupported: match copy.unsupported {
                 Unsupported::Fail => UnsupportedRule::Fail,
                 Unsupported::Drop => UnsupportedRule::Drop,
@@ -148,6 +153,7 @@ impl Ends {
             compare: compare.map(Into::into).unwrap_or_default(),
             deletes: rules.deletes,
             trash: rules.trash,
+            versions: rules.versions,
             storage_class: rules.storage_class,
             unsupported: rules.unsupported,
             server_side: rules.server_side,
@@ -173,6 +179,10 @@ impl Ends {
                 return Err(unusable(side, at.account.endpoint(), error));
             }
         }
+        versions::ensure_kept(&ends.route).await.map_err(|error| match error.kind() {
+            ErrorKind::Configuration => UsageError(error.chain()).into(),
+            _ => anyhow::Error::from(error),
+        })?;
         Ok(ends)
     }
 
@@ -280,7 +290,7 @@ fn refuse_loops(task: &Task, source: &S3Account, destination: &S3Account) -> Res
 
 #[cfg(test)]
 mod tests {
-    use ferry_transfer::{Error, ErrorKind};
+    use ferry_transfer::Error;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferry_transfer::ErrorKind;
-use ferry_transfer::receipt::{Outcome, ReadCheck, Receipt, ReceiptSink, SkipReason, WriteCheck};
+use ferry_transfer::receipt::{Copied, Outcome, ReadCheck, Receipt, ReceiptSink, SkipReason, WriteCheck};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +79,14 @@ impl Counts {
             + self.failed
             + self.skipped.values().sum::<u64>()
     }
+
+    /// Counts what was written and how it was checked: an object, or one version of it.
+    fn take_copy(&mut self, copied: &Copied) {
+        self.outages_in_a_row = 0;
+        self.copied_bytes += copied.size_bytes;
+        *self.read_checks.entry(read_check_word(copied.read_check)).or_default() += 1;
+        *self.write_checks.entry(write_check_word(copied.write_check)).or_default() += 1;
+    }
 }
 
 impl Tally {
@@ -108,11 +116,19 @@ impl ReceiptSink for Tally {
         let mut counts = self.lock();
         match &receipt.outcome {
             Outcome::Copied(copied) => {
-                counts.outages_in_a_row = 0;
                 counts.copied += 1;
-                counts.copied_bytes += copied.size_bytes;
-                *counts.read_checks.entry(read_check_word(copied.read_check)).or_default() += 1;
-                *counts.write_checks.entry(write_check_word(copied.write_check)).or_default() += 1;
+                counts.take_copy(copied);
+            }
+            Outcome::HistoryCopied { versions, .. } => {
+                // Where nothing but a delete marker was missing, the object is deleted now.
+                if versions.is_empty() {
+                    counts.deleted += 1;
+                } else {
+                    counts.copied += 1;
+                }
+                for copied in versions {
+                    counts.take_copy(copied);
+                }
             }
             Outcome::UpToDate => counts.up_to_date += 1,
             Outcome::Divided { .. } | Outcome::Part { .. } => {}

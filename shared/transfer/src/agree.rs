@@ -4,11 +4,13 @@
 //! removing them ([`crate::deletion`]). Invariants: a copy is of the generation the source has at the moment of the read, whatever
 //! the message said; a write is conditional on what was seen at the destination, where that works.
 
+mod history;
 mod part;
 mod scope;
 
 use std::sync::Arc;
 
+use history::agree_on_history;
 pub use part::agree_part;
 pub(crate) use scope::rivals_at_source;
 use scope::{Look, look, refuse_contested};
@@ -21,6 +23,7 @@ use crate::receipt::{Copied, Outcome, SkipReason};
 use crate::restore_rule::RestoreRule;
 use crate::route::Route;
 use crate::store::{HeadRequest, RestoreRequest, RestoreState, WriteCondition};
+use crate::versions::Versions;
 use crate::{ETag, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
 
 /// How often one job follows a source or a destination that keeps changing under it before it goes back to the queue.
@@ -36,6 +39,10 @@ pub async fn agree(
     let destination_key = route.destination_key(&job.key)?;
     if !route.selects_key(&job.key) {
         return Ok(Outcome::Skipped { reason: SkipReason::NotSelected });
+    }
+    if route.task.versions == Versions::All {
+        // A delete is part of the history too.
+        return agree_on_history(copier, route, &job.key, &destination_key).await;
     }
     if job.action == Action::Delete {
         match deletion::delete(copier, journal, route, job, &destination_key).await? {

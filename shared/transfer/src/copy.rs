@@ -19,10 +19,11 @@ use crate::receipt::{Copied, ReadCheck};
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::state::SharedState;
-use crate::store::{BodyChecksum, PutRequest, WriteCondition};
+use crate::store::{BodyChecksum, HeadRequest, PutRequest, WriteCondition};
 use crate::task::UnsupportedRule;
 use crate::unfit::{Unfit, sidecar_key};
 use crate::upload::UploadRecords;
+use crate::versions::Versions;
 use crate::{
     Attributes, Body, Capabilities, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, PartPlan,
     PartPlanError, SharedQueue, StorageClass, Support,
@@ -109,6 +110,22 @@ pub struct CopyRequest {
     pub condition: WriteCondition,
     /// Whose parts they are, should they become jobs of their own; `None` keeps them together.
     pub job: Option<JobName>,
+}
+
+impl CopyRequest {
+    /// The version that looks and ranged reads name. The latest is named well enough by its ETag: a version id would take a right of
+    /// its own (`s3:GetObjectVersion`), and some stores ignore the range of a read that has one.
+    fn version_to_name(&self, route: &Route) -> Option<String> {
+        match route.task.versions {
+            Versions::Latest => None,
+            Versions::All => self.version_id.clone(),
+        }
+    }
+
+    /// A look at what is to be copied.
+    fn look(&self, route: &Route) -> HeadRequest {
+        HeadRequest { version_id: self.version_to_name(route), ..HeadRequest::of(&self.key) }
+    }
 }
 
 /// The task and the run that a job belongs to.

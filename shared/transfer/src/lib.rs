@@ -51,6 +51,7 @@ pub mod sweep;
 pub mod task;
 pub mod unfit;
 pub mod upload;
+pub mod versions;
 
 pub use body::{Body, BodyStream, DigestHandle, FaultHandle};
 pub use capability::{Capabilities, Support};

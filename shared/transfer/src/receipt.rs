@@ -51,6 +51,13 @@ pub struct Receipt {
 pub enum Outcome {
     /// The object is at the destination: whole, of one generation, with its attributes.
     Copied(Copied),
+    /// The destination has the source's whole history, of which this was missing.
+    HistoryCopied {
+        /// The versions, oldest first.
+        versions: Vec<Copied>,
+        /// The delete markers among them.
+        delete_markers: u64,
+    },
     /// It already was.
     UpToDate,
     /// It was gone at the source, and is gone at the destination now.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
+use tokio::sync::OnceCell;
 
 use crate::attribute_rules::ObjectLock;
 use crate::compare::KnownETags;
@@ -71,6 +72,8 @@ pub struct Route {
     pub source_habits: Arc<ListingHabits>,
     /// What the destination's listings turned out to be.
     pub destination_habits: Arc<ListingHabits>,
+    /// Both buckets were found to keep versions.
+    pub(crate) keeps_versions: OnceCell<()>,
     /// The destination was caught not honouring conditions on writes.
     unconditional: AtomicBool,
     /// The same of conditions on deletes.
@@ -93,6 +96,7 @@ impl Route {
             trash: task.trash.is_some().then(|| Arc::new(Self::to_trash(&task, &destination))),
             source_habits: Arc::default(),
             destination_habits: Arc::default(),
+            keeps_versions: OnceCell::new(),
             task,
             source,
             destination,

@@ -21,6 +21,7 @@ use crate::restore_rule::RestoreRule;
 use crate::rewrite::Rewrite;
 use crate::select::Select;
 use crate::server_side::ServerSideRule;
+use crate::versions::Versions;
 
 /// What to move where, and by which rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Task {
     /// Which keys are named differently at the destination.
     #[serde(default)]
     pub rewrite: Rewrite,
+    /// How much of an object's past travels.
+    #[serde(default)]
+    pub versions: Versions,
     /// How to tell whether an object must be copied.
     #[serde(default)]
     pub compare: CompareMode,
@@ -94,6 +98,7 @@ impl Task {
             keys: KeySource::default(),
             select: Select::default(),
             rewrite: Rewrite::default(),
+            versions: Versions::default(),
             compare: CompareMode::default(),
             deletes: Deletes::default(),
             trash: None,

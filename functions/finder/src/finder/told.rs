@@ -67,7 +67,7 @@ impl ScanReport {
         Some(Job { size: row.size, etag: row.etag, version_id: row.version_id, ..job(route, run, row.key) })
     }
 
-    fn show(&self, progress: &ScanProgress) {
+    pub(super) fn show(&self, progress: &ScanProgress) {
         progress.enqueued.store(self.enqueued, Relaxed);
         progress.enqueued_bytes.store(self.enqueued_bytes, Relaxed);
         progress.found.store(self.found, Relaxed);

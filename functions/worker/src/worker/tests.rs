@@ -15,6 +15,7 @@ use ferry_transfer::deletion::JournalEntry;
 use ferry_transfer::queue::Queue;
 use ferry_transfer::receipt::{Copied, ReadCheck, SkipReason};
 use ferry_transfer::retry::Backoff;
+use ferry_transfer::store::Versioning;
 use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{DeleteLimit, Deletes, Location, Task};
 use ferry_transfer::{Attributes, KeyRange, Route, RunId, SingleRoute, SystemClock};
@@ -52,6 +53,7 @@ impl ReceiptSink for Receipts {
 }
 
 mod deletes;
+mod versions;
 
 #[derive(Debug, Default)]
 struct Journal(Mutex<Vec<JournalEntry>>);
@@ -84,25 +86,32 @@ impl Stage {
     }
 
     fn with_trash(deletes: Deletes, trash: Option<&str>) -> Self {
+        let rules = |task: &mut Task| {
+            task.deletes = deletes;
+            task.trash = trash.map(|prefix| prefix.parse().expect("trash"));
+        };
+        Self::with(rules, [Versioning::Never; 2])
+    }
+
+    /// Between a source and a destination that keep versions or not.
+    fn with(rules: impl FnOnce(&mut Task), versioning: [Versioning; 2]) -> Self {
         let clock = Arc::new(TickingClock::default());
-        let settings = BucketSettings { part_bytes_min: 16, ..BucketSettings::default() };
-        let faulty = |side: &str| {
-            let bucket = Bucket::new(side, settings.clone(), Arc::clone(&clock) as _);
+        let faulty = |side: &str, versioning| {
+            let settings = BucketSettings { part_bytes_min: 16, versioning, ..BucketSettings::default() };
+            let bucket = Bucket::new(side, settings, Arc::clone(&clock) as _);
             let faulty = Arc::new(FaultyStore::new(Arc::new(MemoryStore::over(side, Arc::clone(&bucket)))));
             (bucket, faulty)
         };
-        let (source, source_faults) = faulty("source");
-        let (destination, destination_faults) = faulty("destination");
+        let [at_source, at_destination] = versioning;
+        let (source, source_faults) = faulty("source", at_source);
+        let (destination, destination_faults) = faulty("destination", at_destination);
         let wrapped = |store: &Arc<FaultyStore>| {
             Arc::new(RetryingStore::new(Arc::clone(store) as _, Backoff::default(), Arc::clone(&clock) as _))
         };
         let location =
             |store: &str| Location { store: store.into(), bucket: store.into(), prefix: String::new() };
-        let task = Task {
-            deletes,
-            trash: trash.map(|prefix| prefix.parse().expect("trash")),
-            ..Task::new("t", location("source"), location("destination"))
-        };
+        let mut task = Task::new("t", location("source"), location("destination"));
+        rules(&mut task);
         let route = Arc::new(Route::new(task, wrapped(&source_faults), wrapped(&destination_faults)));
         // Small enough that a body of a hundred bytes sees all three ways: in memory, streamed, in parts.
         let copy = CopySettings {

@@ -16,7 +16,8 @@ use crate::run_log::{ReceiptFile, RunLog};
 
 /// Copies what differs; deletes what is extra where that was asked for.
 pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
-    let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, &args.deletes)).await?;
+    let rules = Rules { versions: args.versions.rule(), ..Rules::from_args(&args.copy, &args.deletes) };
+    let ends = Ends::connect(args.pair, rules).await?;
     let mut run = Run::new(ends, settings(&args.copy));
     run = run.waiting_for_archives(args.copy.attributes.restore_wait());
     if let Some(file) = &args.receipts {

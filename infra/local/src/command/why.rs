@@ -267,6 +267,7 @@ impl RunOfKey {
         let at = text_time(receipt.at);
         Some(match &receipt.outcome {
             Outcome::Copied(_) => format!("Copied at {at}"),
+            Outcome::HistoryCopied { .. } => format!("Copied with its history at {at}"),
             Outcome::UpToDate => format!("Found to be the same at {at}"),
             Outcome::Deleted => format!("Deleted at {at}"),
             Outcome::Divided { parts } => format!("Divided into {parts} parts at {at}"),
@@ -286,6 +287,12 @@ fn words(outcome: &Outcome) -> String {
             HumanCount(copied.size_bytes),
             copied.source_etag.as_ref().map_or("none", |etag| etag.as_str()),
             copied.destination_etag.as_ref().map_or("none", |etag| etag.as_str())
+        ),
+        Outcome::HistoryCopied { versions, delete_markers } => format!(
+            "copied {} versions, {} bytes in all, and {} delete markers",
+            HumanCount(versions.len() as u64),
+            HumanCount(versions.iter().map(|copied| copied.size_bytes).sum()),
+            HumanCount(*delete_markers)
         ),
         Outcome::UpToDate => "already the same".to_owned(),
         Outcome::Deleted => "deleted".to_owned(),

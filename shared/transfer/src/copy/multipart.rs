@@ -21,7 +21,7 @@ use super::{Copier, CopyError, CopyRequest, InParts, same_generation};
 use crate::checksum::{DigestSet, Digests};
 use crate::receipt::{Copied, WriteCheck};
 use crate::route::Route;
-use crate::store::{HeadRequest, UploadId, UploadedPart};
+use crate::store::{UploadId, UploadedPart};
 use crate::upload::UploadRecord;
 use crate::{ETag, Error, ErrorKind, ObjectHead, PartPlan, Support};
 
@@ -64,7 +64,7 @@ impl Copier {
     ) -> Result<InParts, CopyError> {
         let head = route
             .source
-            .head(HeadRequest::of(&request.key))
+            .head(request.look(route))
             .await
             .map_err(|error| CopyError::at_source(error, &request.key))?;
         same_generation(request.generation.as_ref(), &head)?;

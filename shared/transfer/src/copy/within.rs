@@ -168,7 +168,7 @@ impl Within<'_> {
             ErrorKind::Archived => return CopyError::SourceArchived,
             _ => return self.failed(error),
         }
-        match self.route.source.head(HeadRequest::of(key)).await {
+        match self.route.source.head(self.request.look(self.route)).await {
             Err(gone) => CopyError::at_source(gone, key),
             Ok(head) if same_generation(generation, &head).is_err() => CopyError::SourceChanged,
             Ok(_) => CopyError::DestinationChanged(error.on_key(self.request.destination_key.as_str())),
@@ -186,7 +186,7 @@ impl Within<'_> {
         let (key, destination_key) = (&self.request.key, &self.request.destination_key);
         let same_etag = written.etag.is_some() && written.etag == generation;
         if !same_etag {
-            let source = self.route.source.head(HeadRequest::of(key)).await;
+            let source = self.route.source.head(self.request.look(self.route)).await;
             same_generation(generation.as_ref(), &source.map_err(|error| CopyError::at_source(error, key))?)?;
             let copy = self.route.destination.head(HeadRequest::of(destination_key)).await;
             let copy = copy.map_err(|error| CopyError::at_destination(error, destination_key))?;

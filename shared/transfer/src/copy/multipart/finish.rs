@@ -83,7 +83,7 @@ impl Upload<'_> {
         let head = self
             .route
             .source
-            .head(HeadRequest::of(key))
+            .head(self.request.look(self.route))
             .await
             .map_err(|error| CopyError::at_source(error, key))?;
         same_generation(Some(self.generation), &head)

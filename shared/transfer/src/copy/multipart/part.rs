@@ -158,9 +158,7 @@ impl Upload<'_> {
         let get = GetRequest {
             key: key.clone(),
             if_match: Some(self.generation.clone()),
-            // The tag names the generation well enough. A version id would take a right of its own (`s3:GetObjectVersion`), and
-            // some stores ignore the range of a read that has one.
-            version_id: None,
+            version_id: self.request.version_to_name(self.route),
             range: Some(range),
         };
         let response = self.route.source.get(get).await.map_err(|error| CopyError::at_source(error, key))?;
