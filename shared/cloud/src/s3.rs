@@ -1,7 +1,7 @@
 //! S3-compatible stores, over the AWS SDK and beside it.
 //!
 //! Owns: one store's client ([`S3Account`]) and its buckets as the engine sees them ([`S3Bucket`]). The requests that every
-//! object costs have a path of their own ([`lean`]); all others are the SDK's. Does not own: retries, which are the engine's alone
+//! object costs have a path of their own (`lean`); all others are the SDK's. Does not own: retries, which are the engine's alone
 //! (the SDK's are off), nor endpoints and credentials ([`crate::store_config`]). Invariants: the SDK's types do
 //! not leave this module; every failure passes through one mapping; no request waits without a limit.
 
