@@ -40,6 +40,19 @@ enum Destination {
     Empty,
 }
 
+/// Twenty objects in parts, towards a destination that says nothing of what it took in.
+const TWENTY: Case = Case {
+    name: "copy 20 x 256 MiB",
+    objects: 20,
+    size_bytes: GIB / 4,
+    etag: GeneratedEtag::Opaque,
+    destination: Destination::Empty,
+    per: "GiB",
+    units: 5.0,
+    flags: &[],
+    sink_etag: SinkEtag::Opaque,
+};
+
 fn main() -> ExitCode {
     if !std::path::Path::new("/proc/self/status").exists() {
         say("footprint: skipped, there is no /proc here");
@@ -54,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "units of work, far below 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "kibibytes to print, far below 2^52")]
 fn run() -> Result<()> {
     let cases = [
         Case {
@@ -91,39 +104,13 @@ fn run() -> Result<()> {
             flags: &[],
             sink_etag: SinkEtag::Opaque,
         },
-        Case {
-            name: "copy 20 x 256 MiB, opaque tags",
-            objects: 20,
-            size_bytes: GIB / 4,
-            etag: GeneratedEtag::Opaque,
-            destination: Destination::Empty,
-            per: "GiB",
-            units: (20 * GIB / 4) as f64 / GIB as f64,
-            flags: &[],
-            sink_etag: SinkEtag::Opaque,
-        },
-        Case {
-            name: "copy 20 x 256 MiB, MD5",
-            objects: 20,
-            size_bytes: GIB / 4,
-            etag: GeneratedEtag::Opaque,
-            destination: Destination::Empty,
-            per: "GiB",
-            units: (20 * GIB / 4) as f64 / GIB as f64,
-            flags: &[],
-            sink_etag: SinkEtag::Md5,
-        },
+        Case { name: "copy 20 x 256 MiB, opaque tags", ..TWENTY },
+        Case { name: "copy 20 x 256 MiB, MD5", sink_etag: SinkEtag::Md5, ..TWENTY },
         Case {
             name: "copy 20 x 256 MiB, CRC64NVME",
-            objects: 20,
-            size_bytes: GIB / 4,
-            etag: GeneratedEtag::Opaque,
-            destination: Destination::Empty,
-            per: "GiB",
-            units: (20 * GIB / 4) as f64 / GIB as f64,
             // A destination that is told the CRC64NVME of every part, and says what it computed.
             flags: &["--dest-provider", "aws", "--dest-addressing", "path", "--dest-region", "us-east-1"],
-            sink_etag: SinkEtag::Opaque,
+            ..TWENTY
         },
     ];
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

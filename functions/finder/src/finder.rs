@@ -193,13 +193,10 @@ impl Finder {
                     report.enqueued += 1;
                     report.enqueued_bytes += job.size.unwrap_or(0);
                     outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
-                    progress.enqueued.store(report.enqueued, Relaxed);
-                    progress.enqueued_bytes.store(report.enqueued_bytes, Relaxed);
+                    report.show(progress);
                 }
             }
-            progress.found.store(report.found, Relaxed);
-            progress.found_bytes.store(report.found_bytes, Relaxed);
-            progress.up_to_date.store(report.up_to_date, Relaxed);
+            report.show(progress);
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 break;
             }
@@ -304,6 +301,14 @@ impl ScanReport {
             }
         };
         copy.into_iter().collect()
+    }
+
+    fn show(&self, progress: &ScanProgress) {
+        progress.enqueued.store(self.enqueued, Relaxed);
+        progress.enqueued_bytes.store(self.enqueued_bytes, Relaxed);
+        progress.found.store(self.found, Relaxed);
+        progress.found_bytes.store(self.found_bytes, Relaxed);
+        progress.up_to_date.store(self.up_to_date, Relaxed);
     }
 
     fn found_one(&mut self, source: &Entry) {

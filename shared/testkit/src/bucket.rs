@@ -25,7 +25,7 @@ use time::OffsetDateTime;
 pub use archive::Restore;
 pub use condition::{EtagTest, ReadCondition};
 pub use listing::{ListQuery, PAGE_MAX, Page, Start};
-pub(crate) use listing::{borrow, first_bound, roll_up, successor};
+pub(crate) use listing::{borrow, first_bound, roll_up};
 pub use object::StoredObject;
 pub use payload::{Payload, PayloadBuilder};
 pub use refusal::Refusal;

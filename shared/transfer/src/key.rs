@@ -136,6 +136,25 @@ impl KeyRange {
     }
 }
 
+/// The smallest string greater than every string that begins with `prefix`; `None` where there is none.
+///
+/// UTF-8 orders as code points do, so the last character that has a successor is replaced by it.
+pub fn successor(prefix: &str) -> Option<String> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = match last {
+            // The surrogates between these two are no characters.
+            '\u{D7FF}' => Some('\u{E000}'),
+            last => char::from_u32(u32::from(last) + 1),
+        };
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

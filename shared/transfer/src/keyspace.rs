@@ -9,6 +9,8 @@ mod sample;
 
 pub use sample::Sample;
 
+use crate::successor;
+
 /// A stretch from the last key seen up to an end: greater than `low`, at most `high`; `None` is the end of all keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch<'a> {
@@ -142,25 +144,6 @@ fn common_prefix<'a>(a: &'a str, b: &str) -> &'a str {
         .find_map(|((at, left), right)| (left != right).then_some(at))
         .unwrap_or_else(|| a.len().min(b.len()));
     &a[..bytes]
-}
-
-/// The smallest string greater than every string that begins with `prefix`; `None` where there is none.
-///
-/// UTF-8 orders as code points do, so the last character that has a successor is replaced by it.
-fn successor(prefix: &str) -> Option<String> {
-    let mut text = prefix.to_owned();
-    while let Some(last) = text.pop() {
-        let next = match last {
-            // The surrogates between these two are no characters.
-            '\u{D7FF}' => Some('\u{E000}'),
-            last => char::from_u32(u32::from(last) + 1),
-        };
-        if let Some(next) = next {
-            text.push(next);
-            return Some(text);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

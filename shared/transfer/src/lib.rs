@@ -60,7 +60,7 @@ pub use compare::CompareMode;
 pub use error::{Error, ErrorKind, Result, chain};
 pub use etag::ETag;
 pub use etag_rule::{ETagCheck, ETagRule};
-pub use key::{EmptyKey, Key, KeyRange};
+pub use key::{EmptyKey, Key, KeyRange, successor};
 pub use object::{
     Attributes, ByteRange, DeclaredChecksums, Encryption, Entry, ObjectHead, PartOfObject, StorageClass,
 };

@@ -5,7 +5,6 @@
 //! same.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use ferry_transfer::job::{Job, Message};
 use ferry_transfer::key_source::KeyRow;
@@ -65,13 +64,5 @@ impl ScanReport {
         self.found += 1;
         self.found_bytes += row.size.unwrap_or(0);
         Some(Job { size: row.size, etag: row.etag, version_id: row.version_id, ..job(route, run, row.key) })
-    }
-
-    pub(super) fn show(&self, progress: &ScanProgress) {
-        progress.enqueued.store(self.enqueued, Relaxed);
-        progress.enqueued_bytes.store(self.enqueued_bytes, Relaxed);
-        progress.found.store(self.found, Relaxed);
-        progress.found_bytes.store(self.found_bytes, Relaxed);
-        progress.up_to_date.store(self.up_to_date, Relaxed);
     }
 }

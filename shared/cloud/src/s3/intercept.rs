@@ -203,19 +203,51 @@ impl Intercept for ReadHead {
     }
 }
 
+/// What the text of an answer shows that the SDK does not tell of it.
+pub(super) trait Evidence: Clone + Default + std::fmt::Debug + Send + Sync + 'static {
+    /// Looks through the text.
+    fn of(document: &[u8]) -> Self;
+}
+
+/// Looks at the text of an answer beside the SDK.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Witness<T>(Arc<Mutex<T>>);
+
+impl<T: Evidence> Witness<T> {
+    /// What was seen.
+    pub(super) fn seen(&self) -> T {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[dyn_dispatch_hint]
+impl<T: Evidence> Intercept for Witness<T> {
+    fn name(&self) -> &'static str {
+        "Witness"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(document) = context.response().body().bytes() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = T::of(document);
+        }
+        Ok(())
+    }
+}
+
 /// How many entries the text of a listing holds, and whether its end is there: the SDK's XML reader stops without an error at the
 /// first thing it cannot read, which would end a listing early.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ListingWitness(Arc<Mutex<Witnessed>>);
-
-/// What the text of a listing shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Witnessed {
     pub(super) entries: usize,
     pub(super) complete: bool,
 }
 
-impl Witnessed {
+impl Evidence for Witnessed {
     fn of(document: &[u8]) -> Self {
         const ENTRY: &[u8] = b"</Contents>";
         const END: &[u8] = b"</ListBucketResult>";
@@ -225,45 +257,15 @@ impl Witnessed {
     }
 }
 
-impl ListingWitness {
-    /// What was seen.
-    pub(super) fn seen(&self) -> Witnessed {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[dyn_dispatch_hint]
-impl Intercept for ListingWitness {
-    fn name(&self) -> &'static str {
-        "ListingWitness"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(document) = context.response().body().bytes() {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Witnessed::of(document);
-        }
-        Ok(())
-    }
-}
-
 /// In which order the text of a listing of versions has versions and delete markers: the SDK tells them apart in two lists, and
 /// times of whole seconds do not put them together again.
-#[derive(Debug, Clone, Default)]
-pub(super) struct HistoryWitness(Arc<Mutex<History>>);
-
-/// What the text of a listing of versions shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct History {
     pub(super) kinds: Vec<VersionKind>,
     pub(super) complete: bool,
 }
 
-impl History {
+impl Evidence for History {
     fn of(document: &[u8]) -> Self {
         let kind = |piece: &[u8]| match piece {
             _ if piece.starts_with(b"Version>") => Some(VersionKind::Object),
@@ -273,32 +275,6 @@ impl History {
         let kinds = document.split(|byte| *byte == b'<').filter_map(kind).collect();
         // `ListVersionsResult` at Amazon, `ListBucketVersionsResult` in some servers after its older schema.
         Self { kinds, complete: document.trim_ascii_end().ends_with(b"VersionsResult>") }
-    }
-}
-
-impl HistoryWitness {
-    /// What was seen.
-    pub(super) fn seen(&self) -> History {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-#[dyn_dispatch_hint]
-impl Intercept for HistoryWitness {
-    fn name(&self) -> &'static str {
-        "HistoryWitness"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(document) = context.response().body().bytes() {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = History::of(document);
-        }
-        Ok(())
     }
 }
 

@@ -32,6 +32,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use self::address::Address;
 use self::sign::{Signable, Signer};
 pub(super) use self::verified::ChecksumMismatch;
+use self::xml::XmlError;
 use super::error::{self, Place};
 use super::no_answer;
 use crate::wire::{RequestBody, ResponseBody, Wire, WireError};
@@ -148,6 +149,27 @@ impl Lean {
             Ok(answer) => answer,
             Err(_) => Err(no_answer(place, limit)),
         }
+    }
+
+    /// Sends a request whose answer is a document, and reads it. `what` names the document where it cannot be read.
+    async fn read<T>(
+        &self,
+        place: &Place<'_>,
+        call: Call<'_>,
+        what: &str,
+        read: impl Fn(&str) -> Result<T, XmlError>,
+    ) -> Result<T> {
+        let answer = self.send(place, call).await?;
+        let status = answer.status;
+        let document = whole(place, answer.body).await?;
+        let unreadable = |cause: Box<dyn std::error::Error + Send + Sync>| {
+            place
+                .error(ErrorKind::Transient, format!("{what} cannot be read in full"))
+                .with_status(status)
+                .caused_by(cause)
+        };
+        let document = std::str::from_utf8(&document).map_err(|cause| unreadable(cause.into()))?;
+        read(document).map_err(|cause| unreadable(cause.into()))
     }
 
     /// The request as it goes over the wire.

@@ -8,7 +8,7 @@ use ferry_transfer::store::{Cursor, ListPage, ListRequest};
 use ferry_transfer::{ETag, Entry, ErrorKind, Key, Result, StorageClass};
 
 use super::error::Place;
-use super::intercept::{ListingWitness, Witnessed};
+use super::intercept::{Witness, Witnessed};
 use super::{ANSWER_TIMEOUT, ListVersion, S3Bucket, answered, attributes, encoding};
 
 /// Most keys of a page almost everywhere (AWS, `ListObjectsV2`, `max-keys`).
@@ -35,7 +35,7 @@ impl S3Bucket {
     async fn list_v2(&self, request: ListRequest) -> Result<ListPage> {
         let place = self.place("ListObjectsV2", None);
         let token = position(&place, ListVersion::V2, request.cursor.as_ref())?;
-        let witness = ListingWitness::default();
+        let witness = Witness::<Witnessed>::default();
         let call = self
             .client()
             .list_objects_v2()
@@ -70,7 +70,7 @@ impl S3Bucket {
         let place = self.place("ListObjects", None);
         let marker = position(&place, ListVersion::V1, request.cursor.as_ref())?
             .or_else(|| request.start_after.clone());
-        let witness = ListingWitness::default();
+        let witness = Witness::<Witnessed>::default();
         let call = self
             .client()
             .list_objects()
@@ -187,19 +187,21 @@ fn entry(place: &Place<'_>, object: &Object, encoded: bool) -> Result<Entry> {
         place.error(ErrorKind::Unsupported, "the store lists an object without a key").caused_by(empty)
     })?;
     let Some(size_bytes) = object.size().and_then(|size| u64::try_from(size).ok()) else {
-        let nameless = place.error(ErrorKind::Unsupported, "the store lists an object without a size");
-        return Err(nameless.on_key(key));
+        let sizeless = place.error(ErrorKind::Unsupported, "the store lists an object without a size");
+        return Err(sizeless.on_key(key));
     };
     Ok(Entry {
         key,
         size_bytes,
         etag: object.e_tag().and_then(ETag::parse),
         last_modified: object.last_modified().and_then(attributes::to_time),
-        storage_class: object
-            .storage_class()
-            .and_then(|class| StorageClass::parse(class.as_str()))
-            .filter(|class| !class.is_standard()),
+        storage_class: object.storage_class().and_then(|class| listed_class(class.as_str())),
     })
+}
+
+/// A class as listings have it: the standard one goes without saying.
+pub(super) fn listed_class(word: &str) -> Option<StorageClass> {
+    StorageClass::parse(word).filter(|class| !class.is_standard())
 }
 
 /// A key or prefix of a listing as it is stored.

@@ -5,11 +5,11 @@
 
 use aws_sdk_s3::types::{BucketVersioningStatus, DeleteMarkerEntry, EncodingType, ObjectVersion};
 use ferry_transfer::store::{Cursor, ListVersionsRequest, Version, VersionKind, VersionPage, Versioning};
-use ferry_transfer::{ETag, Entry, ErrorKind, Key, Result, StorageClass};
+use ferry_transfer::{ETag, Entry, ErrorKind, Key, Result};
 
 use super::error::Place;
-use super::intercept::HistoryWitness;
-use super::list::text;
+use super::intercept::{History, Witness};
+use super::list::{listed_class, text};
 use super::{ANSWER_TIMEOUT, S3Bucket, answered, attributes};
 
 impl S3Bucket {
@@ -30,7 +30,7 @@ impl S3Bucket {
             Some(cursor) => position(&place, cursor)?,
             None => (request.start_after.clone(), None),
         };
-        let witness = HistoryWitness::default();
+        let witness = Witness::<History>::default();
         let call = self
             .client()
             .list_object_versions()
@@ -94,10 +94,7 @@ fn of_object(place: &Place<'_>, object: &ObjectVersion, encoded: bool) -> Result
         size_bytes,
         etag: object.e_tag().and_then(ETag::parse),
         last_modified: object.last_modified().and_then(attributes::to_time),
-        storage_class: object
-            .storage_class()
-            .and_then(|class| StorageClass::parse(class.as_str()))
-            .filter(|class| !class.is_standard()),
+        storage_class: object.storage_class().and_then(|class| listed_class(class.as_str())),
     };
     Ok(Version { entry, version_id: id(place, object.version_id())?, kind: VersionKind::Object })
 }

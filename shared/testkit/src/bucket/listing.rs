@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ferry_transfer::successor;
 
 /// Most keys in a page (AWS, `ListObjectsV2`, `max-keys`).
 pub const PAGE_MAX: usize = 1000;
@@ -138,24 +139,6 @@ pub(crate) fn first_bound(query: &ListQuery) -> Option<Bound<String>> {
 
 pub(crate) fn borrow(bound: &Bound<String>) -> Bound<&str> {
     bound.as_ref().map(String::as_str)
-}
-
-/// The smallest string greater than every string that begins with `prefix`. UTF-8 orders as code points do, so the last
-/// character that has a successor is replaced by it.
-pub(crate) fn successor(prefix: &str) -> Option<String> {
-    let mut text = prefix.to_owned();
-    while let Some(last) = text.pop() {
-        let next = match last {
-            // The surrogates between these two are no characters.
-            '\u{D7FF}' => Some('\u{E000}'),
-            last => char::from_u32(u32::from(last) + 1),
-        };
-        if let Some(next) = next {
-            text.push(next);
-            return Some(text);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@
 use std::fmt::Write as _;
 use std::ops::Bound;
 
+use ferry_transfer::successor;
 use http::{Response, StatusCode};
 
 use super::body::ResponseBody;
-use crate::bucket::{ListQuery, PAGE_MAX, Start, borrow, first_bound, roll_up, successor};
+use crate::bucket::{ListQuery, PAGE_MAX, Start, borrow, first_bound, roll_up};
 use crate::error_document::{self, escape};
 use crate::key_encoding::KeyEncoding;
 use crate::operation::Query;

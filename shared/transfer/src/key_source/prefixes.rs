@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::KeyRange;
 use crate::rewrite::Rewrite;
+use crate::{KeyRange, successor};
 
 /// Prefixes, ascending, none within another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,40 +79,16 @@ impl KeyRange {
 fn just_before(prefix: &str) -> Option<String> {
     let last = prefix.chars().next_back()?;
     let stem = &prefix[..prefix.len() - last.len_utf8()];
-    Some(match step(last, Step::Down) {
+    Some(match character_before(last) {
         Some(before) => format!("{stem}{before}{}", char::MAX),
         None => stem.to_owned(),
     })
 }
 
-/// The least text that is greater than all with the prefix; `None` where there is none.
-fn successor(prefix: &str) -> Option<String> {
-    let mut stem = prefix;
-    while let Some(last) = stem.chars().next_back() {
-        stem = &stem[..stem.len() - last.len_utf8()];
-        if let Some(behind) = step(last, Step::Up) {
-            return Some(format!("{stem}{behind}"));
-        }
-    }
-    None
-}
-
-#[derive(Clone, Copy)]
-enum Step {
-    Up,
-    Down,
-}
-
-/// The neighbouring character, surrogates left out; `None` beyond the first and the last.
-fn step(char: char, step: Step) -> Option<char> {
-    let code = u32::from(char);
-    match step {
-        Step::Up => char::from_u32(code + 1).or_else(|| (code < 0xE000).then_some('\u{E000}')),
-        Step::Down => {
-            let before = code.checked_sub(1)?;
-            Some(char::from_u32(before).unwrap_or('\u{D7FF}'))
-        }
-    }
+/// The character before this one, surrogates left out; `None` before the first.
+fn character_before(char: char) -> Option<char> {
+    let before = u32::from(char).checked_sub(1)?;
+    Some(char::from_u32(before).unwrap_or('\u{D7FF}'))
 }
 
 #[cfg(test)]

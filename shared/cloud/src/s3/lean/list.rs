@@ -6,7 +6,7 @@ use http::Method;
 
 use super::address::query;
 use super::listing::{self, Listed};
-use super::{Call, Lean, whole};
+use super::{Call, Lean};
 use crate::profile::ListVersion;
 use crate::s3::error::Place;
 use crate::s3::list::{Continuation, position, text};
@@ -53,17 +53,8 @@ impl S3Bucket {
                 (query, marker)
             }
         };
-        let answer = lean.send(&place, Call::new(Method::GET, None, query)).await?;
-        let status = answer.status;
-        let document = whole(&place, answer.body).await?;
-        let unreadable = |cause: Box<dyn std::error::Error + Send + Sync>| {
-            place
-                .error(ErrorKind::Transient, "the listing cannot be read in full")
-                .with_status(status)
-                .caused_by(cause)
-        };
-        let document = std::str::from_utf8(&document).map_err(|cause| unreadable(cause.into()))?;
-        let page = listing::read(document).map_err(|cause| unreadable(cause.into()))?;
+        let call = Call::new(Method::GET, None, query);
+        let page = lean.read(&place, call, "the listing", listing::read).await?;
 
         let encoded = page.encoded;
         let next = match version {

@@ -12,6 +12,7 @@ use time::{Date, Month, OffsetDateTime, Time};
 
 use super::xml::{Piece, Reader, XmlError};
 use crate::s3::attributes::to_time;
+use crate::s3::list::listed_class;
 
 /// A page as the store wrote it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,13 +47,7 @@ pub(super) fn read(document: &str) -> Result<Document, XmlError> {
         match reader.next()? {
             Piece::Open("Contents") => page.objects.push(object(&mut reader)?),
             Piece::Open("CommonPrefixes") => common_prefix(&mut reader, &mut page.common_prefixes)?,
-            Piece::Open("IsTruncated") => {
-                page.truncated = match &*reader.text()? {
-                    "true" => true,
-                    "false" => false,
-                    _ => return Err(reader.error("neither true nor false")),
-                }
-            }
+            Piece::Open("IsTruncated") => page.truncated = reader.flag()?,
             Piece::Open("EncodingType") => page.encoded = reader.text()? == "url",
             Piece::Open("NextContinuationToken") => page.next_token = present(reader.text()?),
             Piece::Open("NextMarker") => page.next_marker = present(reader.text()?),
@@ -88,7 +83,7 @@ fn object(reader: &mut Reader<'_>) -> Result<Listed, XmlError> {
                 let class = reader.text()?;
                 // Almost every object's.
                 if class != "STANDARD" {
-                    object.storage_class = StorageClass::parse(&class).filter(|class| !class.is_standard());
+                    object.storage_class = listed_class(&class);
                 }
             }
             Piece::Open(_) => reader.skip()?,

@@ -5,14 +5,14 @@
 //! it had sent. Invariant: a document that is not such a listing, or not a whole one, is an error and never a short page.
 
 use ferry_transfer::ETag;
+use ferry_transfer::Result;
 use ferry_transfer::checksum::crc64_from_base64;
 use ferry_transfer::store::{ListPartsRequest, ListedPart, PartsPage};
-use ferry_transfer::{ErrorKind, Result};
 use http::Method;
 
 use super::address::query;
 use super::xml::{Piece, Reader, XmlError};
-use super::{Call, Lean, whole};
+use super::{Call, Lean};
 use crate::s3::S3Bucket;
 use crate::s3::uploads::PartsDocument;
 
@@ -33,17 +33,9 @@ impl S3Bucket {
             ("part-number-marker", marker.as_deref()),
             ("uploadId", Some(request.upload_id.0.as_str())),
         ]);
-        let answer = lean.send(&place, Call::new(Method::GET, Some(&request.key), query)).await?;
-        let status = answer.status;
-        let document = whole(&place, answer.body).await?;
-        let unreadable = |cause: Box<dyn std::error::Error + Send + Sync>| {
-            place
-                .error(ErrorKind::Transient, "the listing of the upload's parts cannot be read in full")
-                .with_status(status)
-                .caused_by(cause)
-        };
-        let document = std::str::from_utf8(&document).map_err(|cause| unreadable(cause.into()))?;
-        read(document).map_err(|cause| unreadable(cause.into()))?.page(&place, request.after)
+        let call = Call::new(Method::GET, Some(&request.key), query);
+        let document = lean.read(&place, call, "the listing of the upload's parts", read).await?;
+        document.page(&place, request.after)
     }
 }
 
@@ -56,13 +48,7 @@ fn read(document: &str) -> Result<PartsDocument, XmlError> {
     loop {
         match reader.next()? {
             Piece::Open("Part") => page.parts.push(part(&mut reader)?),
-            Piece::Open("IsTruncated") => {
-                page.truncated = match &*reader.text()? {
-                    "true" => true,
-                    "false" => false,
-                    _ => return Err(reader.error("neither true nor false")),
-                }
-            }
+            Piece::Open("IsTruncated") => page.truncated = reader.flag()?,
             Piece::Open("NextPartNumberMarker") => page.next_marker = reader.text()?.parse().ok(),
             Piece::Open(_) => reader.skip()?,
             // White space between the elements.

@@ -111,6 +111,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The element that was just opened, as true or false.
+    pub(super) fn flag(&mut self) -> Result<bool, XmlError> {
+        match &*self.text()? {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(self.error("neither true nor false")),
+        }
+    }
+
     /// Passes over the element that was just opened.
     pub(super) fn skip(&mut self) -> Result<(), XmlError> {
         let depth = self.open.len();
