@@ -1,0 +1,7 @@
+//! The disk of a device export: what a job's manifest asks for, and the bytes that answer it.
+//!
+//! Two halves share this crate. The *job* half reads manifests and signs them. The *disk* half turns keys into paths, paths
+//! into a file-system image and the image into an encrypted container, in one pass, without mounting anything and without
+//! root, and reads all of it back again. Neither half knows a store: whoever exports brings the bytes.
+//!
+//! Everything here is synchronous, for a disk is; callers on an async runtime run it on a blocking thread.
