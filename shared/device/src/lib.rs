@@ -5,3 +5,10 @@
 //! root, and reads all of it back again. Neither half knows a store: whoever exports brings the bytes.
 //!
 //! Everything here is synchronous, for a disk is; callers on an async runtime run it on a blocking thread.
+
+mod error;
+pub mod naming;
+pub mod plan;
+mod sorter;
+
+pub use error::{Error, ErrorKind, Result};
