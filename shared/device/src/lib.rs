@@ -7,8 +7,10 @@
 //! Everything here is synchronous, for a disk is; callers on an async runtime run it on a blocking thread.
 
 mod error;
+pub mod ext4;
 pub mod naming;
 pub mod plan;
 mod sorter;
+pub mod volume;
 
 pub use error::{Error, ErrorKind, Result};

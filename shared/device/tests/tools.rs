@@ -1,0 +1,173 @@
+//! Images and containers in the eyes of the programs everybody has: e2fsprogs, cryptsetup, tcplay, ntfs-3g.
+//!
+//! These tests need those programs, so they are ignored unless asked for: `tests/device-tools/run` fetches the programs and asks.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use ferry_device::ext4::{FileFacts, Identity, Layout, Size, Writer};
+use ferry_device::naming::{FileSystem, NamingRules};
+use ferry_device::plan::{Object, Plan, Planner};
+use ferry_device::volume::{RawVolume, Volume};
+
+/// The bytes of the object of this number.
+fn bytes_of(number: u64, size: u64) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..size)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        })
+        .collect()
+}
+
+fn plan_of(directory: &Path, objects: &[(String, u64)]) -> Plan {
+    let mut planner = Planner::new(directory, NamingRules::new(FileSystem::Ext4)).unwrap();
+    for (key, size_bytes) in objects {
+        planner
+            .add(
+                "bucket",
+                Object {
+                    operation: 0,
+                    bucket: "bucket".into(),
+                    key: key.clone(),
+                    version_id: None,
+                    etag: None,
+                    size_bytes: *size_bytes,
+                    modified_unix_secs: 1_500_000_000,
+                    storage_class: None,
+                },
+            )
+            .unwrap();
+    }
+    planner.seal().unwrap()
+}
+
+fn facts(plan: &Plan) -> impl Iterator<Item = ferry_device::Result<FileFacts>> {
+    plan.entries().unwrap().filter(|entry| entry.as_ref().map_or(true, |e| e.place.is_file())).map(|entry| {
+        entry.map(|e| FileFacts {
+            size_bytes: e.object.size_bytes,
+            modified_unix_secs: e.object.modified_unix_secs,
+        })
+    })
+}
+
+fn write_image<V: Volume>(plan: &Plan, layout: &Layout, volume: V) -> V {
+    let mut writer = Writer::new(layout, volume).unwrap();
+    for entry in plan.entries().unwrap() {
+        let entry = entry.unwrap();
+        if entry.place.is_file() {
+            writer.begin_file(entry.object.size_bytes).unwrap();
+            for chunk in bytes_of(entry.sequence, entry.object.size_bytes).chunks(60_000) {
+                writer.write(chunk).unwrap();
+            }
+            writer.end().unwrap();
+        }
+    }
+    writer.begin_document().unwrap();
+    writer.write(b"a document\n").unwrap();
+    writer.end().unwrap();
+    writer.finish(facts(plan)).unwrap()
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}", output.status);
+    text
+}
+
+fn assorted() -> Vec<(String, u64)> {
+    let mut objects: Vec<(String, u64)> = [
+        ("a", 3),
+        ("a/b", 4096),
+        ("a/c/", 0),
+        ("a/empty", 0),
+        ("a//x", 5),
+        ("deep/er/and/deeper/still", 4097),
+        ("grüße/日本語", 12_345),
+        ("line\nbreak \"quoted\" \\ back", 7),
+        ("zlarge", 9_000_001),
+    ]
+    .into_iter()
+    .map(|(key, size)| (key.to_owned(), size))
+    .collect();
+    objects.push(("n".repeat(255), 1));
+    objects.extend((0..3000).map(|n| (format!("many/object-{n:05}"), n % 50)));
+    objects.extend((0..70).map(|n| (format!("dirs/{n}/x"), 1)));
+    objects
+}
+
+/// The tree as `debugfs` extracts it, against the plan.
+fn check_with_debugfs(image: &Path, plan: &Plan) {
+    let out = tempfile::tempdir().unwrap();
+    run("debugfs", &["-R", &format!("rdump / {}", out.path().display()), image.to_str().unwrap()]);
+    let mut files = 0;
+    for entry in plan.entries().unwrap() {
+        let entry = entry.unwrap();
+        let path = out.path().join(entry.place.path().as_str());
+        if entry.place.is_file() {
+            files += 1;
+            assert!(
+                std::fs::read(&path).unwrap() == bytes_of(entry.sequence, entry.object.size_bytes),
+                "{}",
+                path.display()
+            );
+        } else {
+            assert!(path.is_dir());
+        }
+    }
+    assert!(files > 0);
+    assert_eq!(std::fs::read(out.path().join(".export/document")).unwrap(), b"a document\n");
+}
+
+#[test]
+#[ignore = "needs e2fsprogs: tests/device-tools/run"]
+fn e2fsck_is_content_and_debugfs_reads_every_file() {
+    let work = tempfile::tempdir().unwrap();
+    let plan = plan_of(work.path(), &assorted());
+    let identity = || Identity::of_job("TC44P", "TC44P", 1_600_000_000).unwrap();
+    for (name, size) in [
+        ("small", Size::Fitting { reserve_bytes: 100_000 }),
+        ("groups", Size::Exactly { bytes: 700 << 20 }),
+        ("odd", Size::Exactly { bytes: (128 << 20) + 3_333_333 }),
+        ("tiny-last-group", Size::Exactly { bytes: (256 << 20) + 40_960 }),
+        ("terabytes", Size::Exactly { bytes: 16_000_000_000_000 }),
+    ] {
+        let layout = Layout::new(&plan, &[".export/document"], identity(), size).unwrap();
+        let image = work.path().join(name);
+        let volume = RawVolume::create(&image, layout.size_bytes()).unwrap();
+        write_image(&plan, &layout, volume);
+        let path = image.to_str().unwrap();
+        let report = run("e2fsck", &["-fn", path]);
+        assert!(!report.contains("could be"), "{report}");
+        check_with_debugfs(&image, &plan);
+        std::fs::remove_file(image).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs e2fsprogs: tests/device-tools/run"]
+fn debugfs_finds_names_by_their_hash() {
+    let work = tempfile::tempdir().unwrap();
+    let objects: Vec<(String, u64)> = (0..40_000).map(|n| (format!("{n:x}-é{}", n * 7919), 0)).collect();
+    let plan = plan_of(work.path(), &objects);
+    let identity = Identity::of_job("HASH1", "", 0).unwrap();
+    let layout =
+        Layout::new(&plan, &[".export/document"], identity, Size::Fitting { reserve_bytes: 4096 }).unwrap();
+    let image = work.path().join("image");
+    write_image(&plan, &layout, RawVolume::create(&image, layout.size_bytes()).unwrap());
+    let mut commands = String::new();
+    for (key, _) in objects.iter().step_by(397) {
+        writeln!(commands, "dx_hash -h half_md4 \"{key}\"").unwrap();
+    }
+    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    let text = run("debugfs", &["-R", "htree_dump /bucket", image.to_str().unwrap()]);
+    assert!(text.contains("Number of Levels") || text.contains("Indirect levels: 0"), "{text}");
+}
