@@ -28,7 +28,7 @@ async fn finder() -> Result<Finder> {
         routes: environment.routes().await.context("the task's stores cannot be reached")?,
         scans: environment.scans().await?.unwrap_or_else(|| Arc::clone(&jobs)),
         jobs,
-        documents: environment.documents(),
+        documents: environment.documents().await?,
         clock: Arc::new(SystemClock),
         backoff: Backoff::default(),
     })

@@ -2,8 +2,11 @@
 //!
 //! The library is the handler, the same on Lambda and in the `ferry` program; `main` is wiring only.
 
+mod breaker;
+mod continuation;
 mod parking;
 mod worker;
 
+pub use breaker::Breaker;
 pub use parking::Parking;
 pub use worker::{DEAD_LETTER_REASON, Worker};

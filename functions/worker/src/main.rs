@@ -10,7 +10,7 @@ use ferry_transfer::copy::{Copier, CopySettings};
 use ferry_transfer::deletion::{DeleteJournal, NoJournal, StoredJournal};
 use ferry_transfer::receipt::{NoReceipts, ReceiptSink, StoredReceipts};
 use ferry_transfer::{Clock, SharedQueue, SystemClock};
-use ferry_worker::{Parking, Worker};
+use ferry_worker::{Breaker, Parking, Worker};
 use lambda_runtime::{LambdaEvent, run, service_fn};
 
 #[tokio::main]
@@ -18,7 +18,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let worker = worker().await.map_err(|error| format!("{error:#}"))?;
     run(service_fn(|event: LambdaEvent<SqsEvent>| async {
-        worker.handle(event.payload).await.map_err(|error| error.chain())
+        let LambdaEvent { payload, context } = event;
+        let deadline = lambda::instant_of(context.deadline, &SystemClock);
+        worker.handle(payload, Some(deadline)).await.map_err(|error| error.chain())
     }))
     .await
 }
@@ -52,6 +54,8 @@ async fn worker() -> Result<Worker> {
         receipts,
         journal,
         dead_letters: environment.dead_letters().await?,
+        deliveries: environment.part_jobs().await?,
+        breaker: Some(Breaker::default()),
         parking: environment.part_jobs().await?.map(parking),
         max_receive_count: environment.max_receive_count(),
         clock,

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use ferry_transfer::agree::{agree, agree_part};
@@ -19,11 +20,23 @@ use ferry_transfer::{Clock, Error, ErrorKind, Key, Routes, SharedQueue};
 use futures::FutureExt;
 use futures::future::join_all;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
+use crate::breaker::Breaker;
+use crate::continuation;
 use crate::parking::{Parked, Parking};
 
 /// The attribute of a dead letter that says why it is one.
 pub const DEAD_LETTER_REASON: &str = "ferry-reason";
+
+/// Kept free at the end of an invocation, to send on what is not done and to keep the receipts.
+const RESERVE: Duration = Duration::from_secs(15);
+
+/// How long a message that is given back stays hidden after its first delivery; three times as long after each further one.
+const HIDDEN: Duration = Duration::from_secs(10);
+
+/// No message stays hidden for longer.
+const HIDDEN_MAX: Duration = Duration::from_mins(15);
 
 /// Settles jobs.
 pub struct Worker {
@@ -38,6 +51,11 @@ pub struct Worker {
     /// Takes what can never succeed, with the reason. Without it such messages are given back until the queue's own
     /// redrive rule takes them, without a reason.
     pub dead_letters: Option<SharedQueue>,
+    /// Where its messages come from: what is given back is hidden for as long as it should be, and what the time did not suffice for is
+    /// sent anew. Without it the queue's visibility timeout decides, which on Lambda is six times the function's own.
+    pub deliveries: Option<SharedQueue>,
+    /// Which tasks are left alone for a while, since nothing of them would succeed.
+    pub breaker: Option<Breaker>,
     /// Where jobs wait for an archive; without it they are let go at once, and a later run finds their objects again.
     pub parking: Option<Parking>,
     /// Deliveries after which nobody tries again; the queue's `maxReceiveCount`.
@@ -72,47 +90,101 @@ impl Ended {
 /// What becomes of a message.
 enum Settled {
     Done,
-    /// To be delivered again.
+    /// To be delivered again, after its time.
     GiveBack,
+    /// To be delivered again, once its task's stores may have recovered.
+    LeaveFor(Duration),
 }
 
 impl Worker {
-    /// Handles one batch. The answer names the messages to be delivered again; an error fails the whole batch, and only a record
-    /// without a message id is one, since no answer could name it.
-    pub async fn handle(&self, event: SqsEvent) -> Result<SqsBatchResponse, Error> {
+    /// Handles one batch that must end by `deadline`. The answer names the messages to be delivered again; an error fails the whole
+    /// batch, and only a record without a message id is one, since no answer could name it.
+    pub async fn handle(
+        &self,
+        event: SqsEvent,
+        deadline: Option<Instant>,
+    ) -> Result<SqsBatchResponse, Error> {
         if event.records.iter().any(|record| record.message_id.as_deref().unwrap_or_default().is_empty()) {
             return Err(Error::new(ErrorKind::InvalidInput, "a record of the batch has no message id"));
         }
-        let settled = join_all(event.records.into_iter().map(|record| async move {
-            let id = record.message_id.clone().unwrap_or_default();
-            let settled =
-                AssertUnwindSafe(self.settle(record)).catch_unwind().await.unwrap_or_else(|_panic| {
-                    tracing::error!(message_id = id, "a job panicked; its message will be delivered again");
-                    Settled::GiveBack
-                });
-            (id, settled)
-        }))
-        .await;
+        let stop = deadline.map(|deadline| deadline.checked_sub(RESERVE).unwrap_or(deadline));
+        let given_back = join_all(event.records.into_iter().map(|record| self.settle_by(record, stop))).await;
         self.receipts.keep().await;
         let mut response = SqsBatchResponse::default();
-        for (id, settled) in settled {
-            if matches!(settled, Settled::GiveBack) {
-                let mut failure = BatchItemFailure::default();
-                failure.item_identifier = id;
-                response.batch_item_failures.push(failure);
-            }
+        for id in given_back.into_iter().flatten() {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            response.batch_item_failures.push(failure);
         }
         Ok(response)
     }
 
+    /// Settles one message or stops at its time; its id, if it is to be delivered again.
+    async fn settle_by(&self, record: SqsMessage, stop: Option<Instant>) -> Option<String> {
+        let id = record.message_id.clone().unwrap_or_default();
+        let handle = record.receipt_handle.clone();
+        let attempt = attempt_of(&record);
+        let body = record.body.clone().unwrap_or_default();
+        let settling = AssertUnwindSafe(self.settle(record)).catch_unwind();
+        let settled = match stop {
+            Some(stop) => tokio::time::timeout_at(stop, settling).await,
+            None => Ok(settling.await),
+        };
+        let hidden = match settled {
+            Ok(Ok(Settled::Done)) => return None,
+            Ok(Ok(Settled::LeaveFor(pause))) => pause,
+            Ok(Ok(Settled::GiveBack)) => self.hidden_after(attempt),
+            Ok(Err(_panic)) => {
+                tracing::error!(message_id = id, "a job panicked; its message will be delivered again");
+                self.hidden_after(attempt)
+            }
+            // What was uploaded of it stays, and the next delivery goes on there.
+            Err(_elapsed) if self.send_on(&body).await => return None,
+            Err(_elapsed) => Duration::ZERO,
+        };
+        if let (Some(queue), Some(handle)) = (&self.deliveries, handle)
+            && let Err(error) = queue.change_visibility(&handle, hidden).await
+        {
+            tracing::warn!(message_id = id, error = %error.chain(), "a message stays hidden for the queue's own time");
+        }
+        Some(id)
+    }
+
+    /// Full jitter's lower half is left out: coming back at once is what the last attempt did.
+    fn hidden_after(&self, attempt: u32) -> Duration {
+        let longest = HIDDEN.saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1))).min(HIDDEN_MAX);
+        longest.mul_f64(0.5 + 0.5 * self.clock.draw())
+    }
+
+    /// Sends a message anew that the time did not suffice for, since a delivery that made progress is no failure and must not be
+    /// counted as one. Whether that was possible.
+    async fn send_on(&self, body: &str) -> bool {
+        let (Some(queue), Some(next)) = (&self.deliveries, continuation::of(body)) else { return false };
+        let sent = queue.send_batch(vec![OutgoingMessage::new(next)]).await;
+        match sent.and_then(|results| results.into_iter().collect::<Result<(), Error>>()) {
+            Ok(()) => {
+                tracing::info!("the time is up; the rest of a job goes on with the next message");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(error = %error.chain(), "the rest of a job could not be sent on");
+                false
+            }
+        }
+    }
+
     async fn settle(&self, record: SqsMessage) -> Settled {
-        let attempt = record
-            .attributes
-            .get("ApproximateReceiveCount")
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(1);
+        let attempt = attempt_of(&record);
         let body = record.body.unwrap_or_default();
         match Message::parse(&body) {
+            Ok(Message::Object(Job { task, .. }) | Message::Part(PartJob { task, .. }))
+                if let Some(pause) = self
+                    .breaker
+                    .as_ref()
+                    .and_then(|breaker| breaker.pause(task.as_deref(), Instant::now())) =>
+            {
+                Settled::LeaveFor(pause.mul_f64(1.0 + 0.5 * self.clock.draw()))
+            }
             Ok(Message::Object(job)) => {
                 let result = match self.routes.route(job.task.as_deref()).await {
                     Ok(route) => agree(&self.copier, self.journal.as_ref(), &route, &job).await,
@@ -144,6 +216,16 @@ impl Worker {
     /// Records how a job ended, and decides whether its message comes back.
     async fn conclude(&self, ended: Ended, result: Result<Outcome, Error>) -> Settled {
         let attempt = ended.attempt;
+        let failure = result.as_ref().err().map(Error::kind);
+        if let Some(breaker) = &self.breaker
+            && let Some(pause) = breaker.note(ended.task.as_deref(), failure, Instant::now())
+        {
+            tracing::error!(
+                task = ended.task,
+                pause_secs = pause.as_secs(),
+                "nothing of this task succeeds; it is left alone"
+            );
+        }
         match result {
             Ok(outcome) => {
                 self.record(&ended, outcome);
@@ -215,6 +297,11 @@ impl Worker {
             outcome,
         });
     }
+}
+
+/// How often the message was delivered, this time included.
+fn attempt_of(record: &SqsMessage) -> u32 {
+    record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 impl fmt::Debug for Worker {

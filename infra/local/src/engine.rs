@@ -163,6 +163,9 @@ impl Run {
             receipts: self.all_receipts(),
             journal: Arc::clone(&self.journal),
             dead_letters: Some(Arc::clone(&dead_letters) as _),
+            // This process gives messages back itself, and its pace is what leaves a store alone.
+            deliveries: None,
+            breaker: None,
             parking: self.restore_wait.map(|at_most| Parking {
                 queue: Arc::clone(&parked) as _,
                 shortest: Duration::from_secs(1),
@@ -279,7 +282,7 @@ impl Hands {
     async fn settle(&self, queue: &MemoryQueue, delivery: Delivery) {
         let handle = delivery.receipt_handle.clone();
         let attempt = delivery.receive_count;
-        let answer = self.worker.handle(event(delivery)).await;
+        let answer = self.worker.handle(event(delivery), None).await;
         let again = !answer.is_ok_and(|answer| answer.batch_item_failures.is_empty());
         let settled = if again {
             // 1 s, 2 s, 4 s … with jitter, so that what failed together does not come back together.

@@ -18,10 +18,12 @@ use ferry_transfer::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::parameters::{self, Parameters};
+
 pub(crate) use self::keyring::{Keyring, are_same};
 pub(crate) use self::provider::provider;
 
-/// Longest wait for a credential command or for SSM.
+/// Longest wait for a credential command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for a reference to be followed, of whatever kind.
 pub(crate) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(35);
@@ -201,41 +203,18 @@ impl CredentialRef {
             .map_err(|_| self.unusable("the command printed something that is not text"))
     }
 
-    #[cfg(feature = "ssm")]
     async fn parameter(&self, name: &str) -> Result<String> {
-        let config = aws_config::defaults(crate::http_client::behavior_version())
-            .http_client(crate::http_client::shared())
-            .timeout_config(
-                crate::http_client::timeouts().into_builder().operation_timeout(COMMAND_TIMEOUT).build(),
-            )
-            .load()
-            .await;
-        self.ask(&aws_sdk_ssm::Client::new(&config), name).await
+        let parameters =
+            parameters::ssm().await.map_err(|error| self.unusable("not available").caused_by(error))?;
+        self.ask(parameters.as_ref(), name).await
     }
 
-    #[cfg(feature = "ssm")]
-    async fn ask(&self, parameters: &aws_sdk_ssm::Client, name: &str) -> Result<String> {
-        let answer = parameters
-            .get_parameter()
-            .name(name)
-            .with_decryption(true)
-            .send()
+    async fn ask(&self, parameters: &dyn Parameters, name: &str) -> Result<String> {
+        let value = parameters
+            .get(name)
             .await
-            .map_err(|error| {
-                self.unusable("the parameter cannot be read: check its name, the region and ssm:GetParameter with kms:Decrypt")
-                    .caused_by(ferry_transfer::chain(&error))
-            })?;
-        answer
-            .parameter
-            .and_then(|parameter| parameter.value)
-            .ok_or_else(|| self.unusable("the parameter has no value"))
-    }
-
-    #[cfg(not(feature = "ssm"))]
-    #[expect(clippy::unused_async, reason = "the twin of the function that asks SSM")]
-    async fn parameter(&self, _name: &str) -> Result<String> {
-        Err(self
-            .unusable("this build cannot ask SSM: build it with the feature `ssm`, or use another reference"))
+            .map_err(|error| self.unusable("SSM did not give it").caused_by(error))?;
+        value.ok_or_else(|| self.unusable("there is no such parameter in this region"))
     }
 
     fn unusable(&self, message: impl fmt::Display) -> Error {

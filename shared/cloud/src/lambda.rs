@@ -1,52 +1,67 @@
 //! What a function of Ferry is told by its environment.
 //!
-//! Owns: the names of the variables, and turning them into routes and queues. Does not own: the handlers. Invariant: variables hold
-//! documents and references, never secrets.
+//! Owns: the names of the variables, and turning them into routes and queues. Does not own: the handlers, nor how tasks and stores are
+//! looked up by name ([`TaskBook`], [`Stores`]). Invariant: variables hold documents and references, never secrets.
 //!
 //! | variable | holds |
 //! |---|---|
-//! | `FERRY_TASK` | the task, as JSON or YAML |
-//! | `FERRY_STORES` | the stores it names, as JSON or YAML: `{"name": {"provider": …, "credentials": "ssm:…"}}` |
+//! | `FERRY_TASK` | the task, as JSON or YAML; or `ssm:/ferry/tasks/`: each task is the parameter of its name under that path |
+//! | `FERRY_STORES` | the stores they name, as JSON or YAML: `{"name": {"provider": …, "credentials": "ssm:…"}}`; or `ssm:/ferry/stores/` |
+//! | `FERRY_DEFAULT_TASK` | the task of messages that name none, where tasks are parameters |
 //! | `FERRY_JOB_QUEUE_URL` | where jobs go (finder), and the parts of the largest objects and restored ones (worker) |
 //! | `FERRY_SCAN_QUEUE_URL` | where what is left of a range goes (finder); default: nowhere else than the job queue |
 //! | `FERRY_DEAD_LETTER_QUEUE_URL` | where jobs go that can never succeed (worker) |
 //! | `FERRY_STATE` | where open uploads, receipts, delete journals and checkpoints are kept: `NAME://bucket/prefix/`, NAME a store of `FERRY_STORES`; default: nowhere |
 //! | `FERRY_MAX_RECEIVE_COUNT` | the job queue's `maxReceiveCount` (worker); default 5 |
 
+mod stores;
+mod task_book;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use ferry_transfer::copy::CopySettings;
 use ferry_transfer::key_source::Documents;
-use ferry_transfer::pace::EndpointPace;
 use ferry_transfer::state::ObjectState;
 use ferry_transfer::task::{Location, Task};
-use ferry_transfer::{
-    Clock, Error, ErrorKind, Result, Route, Routes, SharedQueue, SharedState, SharedStore, SingleRoute,
-    SystemClock,
-};
+use ferry_transfer::{Clock, Error, ErrorKind, Result, Routes, SharedQueue, SharedState, SingleRoute};
 use tokio::time::Instant;
 
-use crate::documents::{Buckets, StoreDocuments};
-use crate::one_store;
-use crate::s3::S3Bucket;
+pub use self::stores::Stores;
+pub use self::task_book::TaskBook;
+use crate::documents::StoreDocuments;
+use crate::parameters;
 use crate::sqs::{SqsQueue, SqsQueueConfig};
-use crate::store_config::{StoreConfig, connect};
+use crate::store_config::StoreConfig;
 
 const DEFAULT_MAX_RECEIVE_COUNT: u32 = 5;
 
 /// What a function is told by its environment.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    task: Task,
-    stores: BTreeMap<String, StoreConfig>,
+    tasks: Tasks,
+    stores: Told<BTreeMap<String, StoreConfig>>,
     job_queue_url: Option<String>,
     scan_queue_url: Option<String>,
     dead_letter_queue_url: Option<String>,
     state: Option<Location>,
     max_receive_count: u32,
+}
+
+/// Where tasks stand.
+#[derive(Debug, Clone)]
+enum Tasks {
+    /// In the variable: there is one.
+    One(Box<Task>),
+    /// Under a path of SSM: there are many, and messages that name none mean this one.
+    Many { path: String, default: Option<String> },
+}
+
+/// A document in a variable, or where its parts stand.
+#[derive(Debug, Clone)]
+enum Told<T> {
+    Here(T),
+    Under(String),
 }
 
 impl Environment {
@@ -57,10 +72,13 @@ impl Environment {
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         Ok(Self {
-            task: parse("FERRY_TASK", variable("FERRY_TASK"))?,
+            tasks: match told("FERRY_TASK", variable("FERRY_TASK"))? {
+                Told::Here(task) => Tasks::One(Box::new(task)),
+                Told::Under(path) => Tasks::Many { path, default: variable("FERRY_DEFAULT_TASK") },
+            },
             stores: match variable("FERRY_STORES") {
-                None => BTreeMap::new(),
-                stores => parse("FERRY_STORES", stores)?,
+                None => Told::Here(BTreeMap::new()),
+                stores => told("FERRY_STORES", stores)?,
             },
             job_queue_url: variable("FERRY_JOB_QUEUE_URL"),
             scan_queue_url: variable("FERRY_SCAN_QUEUE_URL"),
@@ -80,22 +98,28 @@ impl Environment {
         })
     }
 
-    /// The task's route. Asks the stores nothing yet, but where both ends are one.
+    /// The routes of the tasks. Asks the stores nothing yet, but where both ends of the only task are one.
     pub async fn routes(&self) -> Result<Arc<dyn Routes>> {
-        let source = self.bucket(&self.task.source).await?;
-        let destination = self.bucket(&self.task.destination).await?;
-        let destination = destination.as_destination(&self.task.attributes, source.account());
-        let ends = one_store::ends(&source, &destination).await;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let valve = self.task.pace.valve(&clock);
-        let streams = CopySettings::default().streams;
-        // Each instance finds its own pace; what an endpoint takes from all of them together shows in what it refuses.
-        let layered = |bucket: S3Bucket| {
-            let pace = EndpointPace::new(streams, &self.task.pace, valve.clone(), &clock);
-            bucket.layered(&Arc::default(), &Arc::new(pace))
-        };
-        let route = Route::new(self.task.clone(), layered(source), layered(destination)).between(ends);
-        Ok(Arc::new(SingleRoute(Arc::new(route))))
+        let stores = self.stores().await?;
+        match &self.tasks {
+            Tasks::One(task) => {
+                Ok(Arc::new(SingleRoute(Arc::new(stores.route(task.as_ref().clone()).await?))))
+            }
+            Tasks::Many { path, default } => {
+                let parameters = parameters::ssm().await?;
+                Ok(Arc::new(TaskBook::new(parameters, path.clone(), default.clone(), stores)))
+            }
+        }
+    }
+
+    /// The stores that tasks name.
+    async fn stores(&self) -> Result<Stores> {
+        match &self.stores {
+            Told::Here(stores) => Ok(Stores::Told(stores.clone())),
+            Told::Under(path) => {
+                Ok(Stores::Parameters { path: path.clone(), parameters: parameters::ssm().await? })
+            }
+        }
     }
 
     /// The queue of jobs.
@@ -130,7 +154,8 @@ impl Environment {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
-        Ok(Some(Arc::new(ObjectState::new(self.bucket(location).await?.by_itself(), prefix))))
+        let bucket = self.stores().await?.bucket_of(location).await?;
+        Ok(Some(Arc::new(ObjectState::new(bucket.by_itself(), prefix))))
     }
 
     /// Deliveries after which nobody tries again.
@@ -138,39 +163,10 @@ impl Environment {
         self.max_receive_count
     }
 
-    /// The documents that the task names.
-    pub fn documents(&self) -> Arc<dyn Documents> {
-        Arc::new(StoreDocuments(NamedStores(self.stores.clone())))
+    /// The documents that tasks name.
+    pub async fn documents(&self) -> Result<Arc<dyn Documents>> {
+        Ok(Arc::new(StoreDocuments(self.stores().await?)))
     }
-
-    async fn bucket(&self, location: &Location) -> Result<S3Bucket> {
-        bucket_of(&self.stores, location).await
-    }
-}
-
-/// The stores that the environment names.
-#[derive(Debug)]
-struct NamedStores(BTreeMap<String, StoreConfig>);
-
-#[async_trait]
-impl Buckets for NamedStores {
-    async fn bucket(&self, location: &Location) -> Result<SharedStore> {
-        bucket_of(&self.0, location).await.map(S3Bucket::by_itself)
-    }
-}
-
-async fn bucket_of(stores: &BTreeMap<String, StoreConfig>, location: &Location) -> Result<S3Bucket> {
-    let config = match stores.get(&location.store) {
-        Some(config) => config.clone(),
-        None if location.store == "s3" => StoreConfig::default(),
-        None => {
-            return Err(misconfigured(format!(
-                "FERRY_STORES has no store {:?}, which FERRY_TASK or FERRY_STATE names",
-                location.store
-            )));
-        }
-    };
-    Ok(connect(&location.store, &config).await?.bucket(&location.bucket))
 }
 
 async fn queue(url: &str) -> Result<SharedQueue> {
@@ -184,11 +180,23 @@ async fn optional(url: Option<&str>) -> Result<Option<SharedQueue>> {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Result<T> {
+/// A document, or the path of SSM under which its parts stand.
+fn told<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Result<Told<T>> {
     let text = text.ok_or_else(|| misconfigured(format!("{name} is not set")))?;
-    // JSON is YAML. Without the snippet: a secret that was written into the wrong place must not end in a log.
+    match text.strip_prefix("ssm:") {
+        Some(path) if path.starts_with('/') => Ok(Told::Under(format!("{}/", path.trim_end_matches('/')))),
+        Some(path) => {
+            Err(misconfigured(format!("{name} is ssm:{path}: the path of parameters begins with a slash")))
+        }
+        None => parse(name, &text).map(Told::Here),
+    }
+}
+
+/// Reads a document; JSON is YAML.
+fn parse<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T> {
+    // Without the snippet: a secret that was written into the wrong place must not end in a log.
     let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(&text, options)
+    serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| misconfigured(format!("{name} is not as expected: {error}")))
 }
 
@@ -244,5 +252,20 @@ mod tests {
         let route = environment.routes().await.expect("routes").route(None).await.expect("route");
         assert_eq!(route.source.name().to_string(), "lab://a");
         assert!(environment.jobs().await.is_err(), "a finder needs a job queue");
+    }
+
+    #[tokio::test]
+    async fn tasks_and_stores_may_stand_elsewhere() {
+        let relative = environment(&[("FERRY_TASK", "ssm:ferry/tasks")]).expect_err("no slash").to_string();
+        assert!(relative.contains("FERRY_TASK") && relative.contains("slash"), "{relative}");
+        let environment = environment(&[
+            ("FERRY_TASK", "ssm:/ferry/tasks"),
+            ("FERRY_STORES", "ssm:/ferry/stores/"),
+            ("FERRY_DEFAULT_TASK", "photos"),
+        ])
+        .expect("environment");
+        let Tasks::Many { path, default } = &environment.tasks else { panic!("{environment:?}") };
+        assert_eq!((path.as_str(), default.as_deref()), ("/ferry/tasks/", Some("photos")));
+        assert!(matches!(&environment.stores, Told::Under(path) if path == "/ferry/stores/"));
     }
 }

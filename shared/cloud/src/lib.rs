@@ -10,6 +10,7 @@ mod http_client;
 pub mod lambda;
 mod layers;
 pub mod one_store;
+pub mod parameters;
 pub mod probe;
 pub mod profile;
 pub mod s3;

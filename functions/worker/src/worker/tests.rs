@@ -53,6 +53,7 @@ impl ReceiptSink for Receipts {
 }
 
 mod deletes;
+mod invocation;
 mod versions;
 
 #[derive(Debug, Default)]
@@ -129,6 +130,8 @@ impl Stage {
             receipts: Arc::clone(&receipts) as _,
             journal: Arc::clone(&journal) as _,
             dead_letters: Some(Arc::clone(&dead_letters) as _),
+            deliveries: None,
+            breaker: None,
             parking: None,
             max_receive_count: 3,
             clock: Arc::clone(&clock) as _,
@@ -148,7 +151,7 @@ impl Stage {
     }
 
     async fn deliver(&self, body: &str, attempt: u32) -> SqsBatchResponse {
-        self.worker.handle(batch(&[body], attempt)).await.expect("an answer")
+        self.worker.handle(batch(&[body], attempt), None).await.expect("an answer")
     }
 
     fn last_outcome(&self) -> Outcome {
@@ -208,10 +211,13 @@ async fn poison_fails_alone_and_ends_with_its_reason() {
     let poison = r#"{"size": 1}"#;
     let answer = stage
         .worker
-        .handle(batch(
-            &[r#"{"key":"a"}"#, "not json", poison, r#"{"key":"b","size":3}"#, r#"{"action":"scan"}"#],
-            1,
-        ))
+        .handle(
+            batch(
+                &[r#"{"key":"a"}"#, "not json", poison, r#"{"key":"b","size":3}"#, r#"{"action":"scan"}"#],
+                1,
+            ),
+            None,
+        )
         .await
         .expect("an answer");
     assert!(answer.batch_item_failures.is_empty());
@@ -226,7 +232,7 @@ async fn a_record_without_an_id_fails_the_batch_aloud() {
     let stage = Stage::new(Deletes::Keep);
     let mut event = batch(&[r#"{"key":"a"}"#], 1);
     event.records[0].message_id = Some(String::new());
-    assert!(stage.worker.handle(event).await.is_err());
+    assert!(stage.worker.handle(event, None).await.is_err());
 }
 
 #[tokio::test]

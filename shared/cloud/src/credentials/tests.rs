@@ -104,7 +104,8 @@ async fn a_parameter_is_asked_for_decrypted() {
             .build(),
     );
     let reference = reference("ssm:/ferry/oss");
-    let text = reference.ask(&client, "/ferry/oss").await.expect("value");
+    let parameters = crate::parameters::SsmParameters(client);
+    let text = reference.ask(&parameters, "/ferry/oss").await.expect("value");
     assert_eq!(reference.read_text(&text).expect("keys").access_key_id, "A");
     let request = answering.await.expect("answered");
     assert!(
@@ -117,5 +118,15 @@ async fn a_parameter_is_asked_for_decrypted() {
 #[tokio::test]
 async fn a_build_without_ssm_says_so() {
     let error = reference("ssm:/ferry/oss").resolve().await.expect_err("no ssm");
-    assert!(error.to_string().contains("feature `ssm`"), "{error}");
+    assert!(error.chain().contains("feature `ssm`"), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_not_there_is_named() {
+    let parameters = crate::parameters::tests::Known::default();
+    let error = reference("ssm:/ferry/oss").ask(&parameters, "/ferry/oss").await.expect_err("none");
+    assert!(
+        error.to_string().contains("ssm:/ferry/oss") && error.kind() == ErrorKind::Configuration,
+        "{error}"
+    );
 }
