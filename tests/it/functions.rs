@@ -152,7 +152,7 @@ async fn a_function_that_is_configured_wrongly_does_not_start_and_says_why() {
         for (name, value, words) in [
             ("FERRY_TASK", "", "FERRY_TASK is not set"),
             ("FERRY_TASK", "{\"nam\": 1}", "FERRY_TASK is not as expected"),
-            ("FERRY_STORES", "{}", "FERRY_STORES has no store \"harbour\""),
+            ("FERRY_STORES", "{}", "no store \"harbour\" in FERRY_STORES"),
             ("HARBOUR_SECRET_ACCESS_KEY", "", "HARBOUR_SECRET_ACCESS_KEY is not set"),
         ] {
             let ended = cloud.program(path).env("AWS_REGION", "us-east-1").env(name, value).run().await;
