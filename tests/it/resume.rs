@@ -1,5 +1,6 @@
 //! A program that is killed in the middle of an upload, and the one that goes on.
 
+mod checkpoints;
 mod killed;
 mod sweep;
 

@@ -12,7 +12,7 @@ use ferry_transfer::{Error, ErrorKind, KeyRange, Result, RunId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{Finder, ScanProgress, ScanReport};
+use crate::{Finder, ScanProgress, ScanReport, Scope};
 
 /// What invokes the finder.
 #[derive(Debug, Clone, Deserialize)]
@@ -100,7 +100,7 @@ impl Finder {
     async fn scan_and_continue(&self, scan: ScanJob, stop: Option<Instant>) -> Result<ScanReport> {
         let route = self.routes.route(scan.task.as_deref()).await?;
         let run = scan.run.clone().map_or_else(|| RunId::new(self.clock.as_ref()), RunId::from);
-        let report = self.scan(&route, &run, &scan.range, stop, &ScanProgress::default()).await?;
+        let report = self.scan(&route, &run, &Scope::of(&scan.range), stop, &ScanProgress::default()).await?;
         for range in &report.remaining {
             let rest = Message::Scan(ScanJob {
                 task: scan.task.clone(),

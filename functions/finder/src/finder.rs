@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use ferry_transfer::checkpoint::Coverage;
 use ferry_transfer::compare::Evidence;
 use ferry_transfer::job::{Action, Found, Job, Message, Origin, SeenAtDestination};
 use ferry_transfer::key_source::Documents;
@@ -43,6 +44,8 @@ pub struct Finder {
     pub clock: Arc<dyn Clock>,
     /// How a failed send is repeated.
     pub backoff: Backoff,
+    /// Follows what is compared; only where it hears of the jobs' receipts too.
+    pub coverage: Option<Arc<Coverage>>,
 }
 
 /// Counts that can be watched while a scan runs.
@@ -70,6 +73,31 @@ impl ScanProgress {
             enqueued: self.enqueued.load(Relaxed),
             enqueued_bytes: self.enqueued_bytes.load(Relaxed),
             ..ScanReport::default()
+        }
+    }
+}
+
+/// What a scan is to look at, as ranges of names that do not overlap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every name.
+    All,
+    /// What this run has not done with: together with what it has, every name.
+    Rest(Vec<KeyRange>),
+    /// No more than this.
+    Part(Vec<KeyRange>),
+}
+
+impl Scope {
+    /// Of one range.
+    pub fn of(range: &KeyRange) -> Self {
+        if *range == KeyRange::ALL { Self::All } else { Self::Part(vec![range.clone()]) }
+    }
+
+    fn ranges(&self) -> &[KeyRange] {
+        match self {
+            Self::All => &[KeyRange::ALL],
+            Self::Rest(ranges) | Self::Part(ranges) => ranges,
         }
     }
 }
@@ -137,43 +165,73 @@ pub enum DeletePlan {
 }
 
 impl Finder {
-    /// Scans one range of a task's keys. Stops at the deadline and reports what is left.
+    /// Scans some of a task's names. Stops at the deadline and reports what is left.
     pub async fn scan(
         &self,
         route: &Arc<Route>,
         run: &RunId,
-        range: &KeyRange,
+        scope: &Scope,
         deadline: Option<Instant>,
         progress: &ScanProgress,
     ) -> Result<ScanReport> {
+        let ranges = scope.ranges();
         if route.task.versions == Versions::All {
-            return self.enqueue_histories(route, run, range, deadline, progress).await;
+            return self.enqueue_histories(route, run, ranges, deadline, progress).await;
         }
         if let Some(told) = sightings(route, &self.documents) {
             return self.enqueue_told(route, run, told, deadline, progress).await;
         }
-        let mut scan = Scan::new(Arc::clone(route), range);
+        let begin = || Scan::of_ranges(Arc::clone(route), ranges.iter().cloned());
+        let mut scan = begin();
         let mut report = match self.find(&mut scan, route, run, deadline, progress).await {
             Err(_) if scan.may_start_over() => {
                 // What was enqueued so far stays: a job asks the stores again.
-                scan = Scan::new(Arc::clone(route), range);
+                if let Some(coverage) = &self.coverage {
+                    coverage.start_over();
+                }
+                scan = begin();
                 self.find(&mut scan, route, run, deadline, progress).await?
             }
             found => found?,
         };
         report.listing = scan.report();
-        if let (Deletes::Mirror(limit), true) = (route.task.deletes, report.extra > 0) {
-            report.deletes = if !report.remaining.is_empty() || *range != KeyRange::ALL {
-                DeletePlan::NotWholeKeyspace
-            } else if route.lists_disordered() {
-                DeletePlan::Disordered
-            } else if limit.allows(report.extra, report.held) {
-                self.plan_deletes(route, run, limit, &report).await?
-            } else {
-                DeletePlan::Refused { planned: report.extra, held: report.held, limit: limit.to_string() }
-            };
+        if let Deletes::Mirror(limit) = route.task.deletes {
+            report.deletes = self.deletes(route, run, limit, scope, &report).await?;
         }
         Ok(report)
+    }
+
+    /// What becomes of the extra objects, once the scan has ended.
+    async fn deletes(
+        &self,
+        route: &Arc<Route>,
+        run: &RunId,
+        limit: DeleteLimit,
+        scope: &Scope,
+        report: &ScanReport,
+    ) -> Result<DeletePlan> {
+        let counts = match scope {
+            Scope::All => DestinationCounts { held: report.held, extra: report.extra },
+            Scope::Rest(_) if report.remaining.is_empty() => count_destination(route).await?,
+            Scope::Rest(_) | Scope::Part(_) => {
+                return Ok(match report.extra {
+                    0 => DeletePlan::Nothing,
+                    _ => DeletePlan::NotWholeKeyspace,
+                });
+            }
+        };
+        let DestinationCounts { held, extra } = counts;
+        Ok(if extra == 0 {
+            DeletePlan::Nothing
+        } else if !report.remaining.is_empty() {
+            DeletePlan::NotWholeKeyspace
+        } else if route.lists_disordered() {
+            DeletePlan::Disordered
+        } else if limit.allows(extra, held) {
+            self.plan_deletes(route, run, limit, held).await?
+        } else {
+            DeletePlan::Refused { planned: extra, held, limit: limit.to_string() }
+        })
     }
 
     /// Makes jobs of a scan's findings until it ends or time is up.
@@ -188,13 +246,17 @@ impl Finder {
         let mut report = ScanReport::default();
         let mut outbox = self.outbox();
         while let Some(batch) = scan.next_batch().await? {
-            for finding in batch.findings {
-                for job in report.take(finding, route, run) {
-                    report.enqueued += 1;
-                    report.enqueued_bytes += job.size.unwrap_or(0);
-                    outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
-                    report.show(progress);
-                }
+            let names = batch.findings.len() as u64;
+            let jobs: Vec<Job> =
+                batch.findings.into_iter().flat_map(|finding| report.take(finding, route, run)).collect();
+            if let Some(coverage) = &self.coverage {
+                coverage.compared(batch.range, names, jobs.iter().map(|job| &job.key));
+            }
+            for job in jobs {
+                report.enqueued += 1;
+                report.enqueued_bytes += job.size.unwrap_or(0);
+                outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
+                report.show(progress);
             }
             report.show(progress);
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -212,7 +274,7 @@ impl Finder {
         route: &Arc<Route>,
         run: &RunId,
         limit: DeleteLimit,
-        seen: &ScanReport,
+        held: u64,
     ) -> Result<DeletePlan> {
         let mut outbox = self.outbox();
         let mut planned = 0;
@@ -221,7 +283,7 @@ impl Finder {
             let Finding::Extra(entry) = finding else { continue };
             let Some(key) = route.source_keys(&entry.key).into_iter().next() else { continue };
             planned += 1;
-            if !limit.allows(planned, seen.held) {
+            if !limit.allows(planned, held) {
                 let message = format!(
                     "more objects turned extra while deletes were planned: {planned} are over {limit}"
                 );
@@ -242,6 +304,30 @@ impl Finder {
     fn outbox(&self) -> Outbox {
         Outbox::new(Arc::clone(&self.jobs), Arc::clone(&self.clock), self.backoff)
     }
+}
+
+/// What the destination has, as far as deletes go.
+#[derive(Debug, Clone, Copy, Default)]
+struct DestinationCounts {
+    held: u64,
+    extra: u64,
+}
+
+/// Lists both sides as a whole to know what a plan of deletes would come to.
+async fn count_destination(route: &Arc<Route>) -> Result<DestinationCounts> {
+    let mut counts = DestinationCounts::default();
+    let mut scan = Scan::new(Arc::clone(route), &KeyRange::ALL);
+    while let Some(finding) = scan.next().await? {
+        match finding {
+            Finding::Different { .. } | Finding::Same { .. } => counts.held += 1,
+            Finding::Extra(_) => {
+                counts.held += 1;
+                counts.extra += 1;
+            }
+            Finding::Missing(_) | Finding::Excluded(_) | Finding::Contested(_) | Finding::Nameless(_) => {}
+        }
+    }
+    Ok(counts)
 }
 
 impl fmt::Debug for Finder {

@@ -7,4 +7,4 @@ mod finder;
 mod outbox;
 
 pub use event::{FinderEvent, FinderResponse, TaskEvent};
-pub use finder::{DeletePlan, Finder, ScanProgress, ScanReport};
+pub use finder::{DeletePlan, Finder, ScanProgress, ScanReport, Scope};

@@ -31,5 +31,7 @@ async fn finder() -> Result<Finder> {
         documents: environment.documents().await?,
         clock: Arc::new(SystemClock),
         backoff: Backoff::default(),
+        // Workers elsewhere settle its jobs.
+        coverage: None,
     })
 }

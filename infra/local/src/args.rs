@@ -18,6 +18,7 @@ mod keys;
 mod listing;
 mod pace;
 mod probe;
+mod resume;
 mod state;
 mod sweep;
 mod versions;
@@ -45,6 +46,7 @@ pub use self::keys::KeyArgs;
 pub use self::listing::ListingArgs;
 pub use self::pace::PaceArgs;
 pub use self::probe::ProbeArgs;
+pub use self::resume::{Resume, ResumeArgs};
 pub use self::state::StateArgs;
 pub use self::sweep::SweepArgs;
 pub use self::versions::VersionArgs;
@@ -413,6 +415,9 @@ pub struct SyncArgs {
     /// Where it is remembered.
     #[command(flatten)]
     pub state: StateArgs,
+    /// What it goes on with.
+    #[command(flatten)]
+    pub resume: ResumeArgs,
 }
 
 /// `ferry plan`.

@@ -41,6 +41,10 @@ pub struct Ends {
     pub source_pace: Arc<EndpointPace>,
     /// How fast the destination is asked.
     pub destination_pace: Arc<EndpointPace>,
+    /// Where the source is.
+    pub source_endpoint: String,
+    /// Where the destination is.
+    pub destination_endpoint: String,
     /// The source's make, for prices.
     pub source_provider: String,
     /// The destination's make, for prices.
@@ -186,6 +190,11 @@ impl Ends {
         Ok(ends)
     }
 
+    /// Where both stores are, source first.
+    pub fn endpoints(&self) -> [&str; 2] {
+        [&self.source_endpoint, &self.destination_endpoint]
+    }
+
     /// Joins two sides by a task, with what was found out about them and at most `streams` requests of each kind under way at each
     /// store. Asks nothing of them.
     pub fn join(
@@ -217,6 +226,8 @@ impl Ends {
             destination_meter,
             source_pace,
             destination_pace,
+            source_endpoint: source.account.endpoint().to_owned(),
+            destination_endpoint: destination.account.endpoint().to_owned(),
             source_provider: source.provider.clone(),
             destination_provider: destination.provider.clone(),
             source_prices: source.account.profile().prices,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use ferry_finder::{Finder, ScanProgress, ScanReport};
+use ferry_finder::{Finder, ScanProgress, ScanReport, Scope};
+use ferry_transfer::checkpoint::Coverage;
 use ferry_transfer::copy::{Copier, CopySettings};
 use ferry_transfer::deletion::{DeleteJournal, NoJournal};
 use ferry_transfer::pace::PaceReading;
@@ -58,6 +59,10 @@ pub struct Run {
     restore_wait: Option<Duration>,
     /// Where open uploads are remembered.
     state: Option<SharedState>,
+    /// Follows what is done with for good.
+    coverage: Option<Arc<Coverage>>,
+    /// The names it is about.
+    scope: Scope,
     /// Ends the run early: given up, or told to stop.
     stop: CancellationToken,
 }
@@ -101,6 +106,8 @@ impl Run {
             settings,
             restore_wait: None,
             state: None,
+            coverage: None,
+            scope: Scope::All,
             stop,
         }
     }
@@ -129,6 +136,16 @@ impl Run {
     #[must_use]
     pub fn waiting_for_archives(mut self, at_most: Option<Duration>) -> Self {
         self.restore_wait = at_most;
+        self
+    }
+
+    /// Notes what is done with for good, and leaves out what already is.
+    #[must_use]
+    pub fn covering(mut self, coverage: &Arc<Coverage>) -> Self {
+        let remaining = coverage.checkpoint().covered.remaining();
+        self.scope = if remaining == [KeyRange::ALL] { Scope::All } else { Scope::Rest(remaining) };
+        self.add_receipts(Arc::clone(coverage) as _);
+        self.coverage = Some(Arc::clone(coverage));
         self
     }
 
@@ -182,6 +199,7 @@ impl Run {
             documents: Arc::clone(&self.ends.documents),
             clock,
             backoff: Backoff::default(),
+            coverage: self.coverage.clone(),
         };
 
         let found_all = CancellationToken::new();
@@ -208,7 +226,7 @@ impl Run {
         });
 
         let scan = tokio::select! {
-            scan = finder.scan(&self.ends.route, &self.id, &KeyRange::ALL, None, &self.progress) => scan,
+            scan = finder.scan(&self.ends.route, &self.id, &self.scope, None, &self.progress) => scan,
             () = self.stop.cancelled() => Err(Error::new(
                 ferry_transfer::ErrorKind::Cancelled,
                 "the scan was stopped before it had seen every key",

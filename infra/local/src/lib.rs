@@ -4,6 +4,7 @@
 //! and worker handlers over an in-memory queue, and each command is a file under [`command`].
 
 pub mod args;
+pub mod checkpoints;
 pub mod command;
 pub mod config;
 pub mod documents;

@@ -29,6 +29,9 @@ pub struct Report {
     pub source: String,
     /// Where they went.
     pub destination: String,
+    /// What it had done with before, where it went on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
     /// Objects listed at the source.
     pub found: u64,
     /// Their bytes.
@@ -103,6 +106,13 @@ pub struct Paces {
     pub destination: PaceReading,
 }
 
+/// What a run that was gone on with had done before. The counts of the report are without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resumed {
+    /// Names that were not listed again.
+    pub names: u64,
+}
+
 impl Report {
     /// Of a finished run between two locations.
     pub fn new(
@@ -126,6 +136,7 @@ impl Report {
             run: id.as_str().to_owned(),
             source: source.to_string(),
             destination: destination.to_string(),
+            resumed: None,
             found: scan.found,
             found_bytes: scan.found_bytes,
             copied: counts.copied,
@@ -183,6 +194,13 @@ impl Report {
     /// The report as text.
     pub fn text(&self) -> String {
         let mut text = format!("{} → {}\n", self.source, self.destination);
+        if let Some(Resumed { names }) = &self.resumed {
+            text.push_str(&format!(
+                "  resumed    {}; {} names it was done with were not listed again\n",
+                self.run,
+                HumanCount(*names)
+            ));
+        }
         let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<11}{value}\n"));
         row("found", format!("{} objects, {}", HumanCount(self.found), HumanBytes(self.found_bytes)));
         row(
@@ -282,7 +300,7 @@ impl Report {
         if let Some(error) = &self.gave_up {
             text.push_str(&format!("Given up, since no object can succeed: {error}\n"));
         } else if self.interrupted {
-            text.push_str("Stopped before the end. Run it again: it copies what is left.\n");
+            text.push_str("Stopped before the end. Run it again: it copies what is left; with --resume it lists no more than that.\n");
         }
         for (side, remark) in [("source", &self.listing.source), ("destination", &self.listing.destination)] {
             if let Some(remark) = remark {

@@ -1,8 +1,9 @@
 //! What a run leaves behind in the state directory: its record, its receipts and its delete journal.
 //!
-//! Owns: the files `run.json`, `receipts.jsonl` and `deleted.jsonl` of `runs/RUN`, and taking away those of old runs. Does not own: what
+//! Owns: the files `run.json`, `receipts.jsonl`, `deleted.jsonl` and `process` of `runs/RUN`, and taking away those of old runs. Does not own: what
 //! the lines say, nor reading them ([`ferry_transfer::history`]). Invariants: receipts are on the disk's side at most a second after
-//! their job ended, failures and the journal at once; a run that deletes has a journal or does not begin.
+//! their job ended, failures and the journal at once; a run that deletes has a journal or does not begin; one process at a time works on
+//! a run.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use ferry_transfer::deletion::{DeleteJournal, JournalEntry, JournalLine};
 use ferry_transfer::history::History;
 use ferry_transfer::receipt::{Outcome, Receipt, ReceiptSink};
-use ferry_transfer::state::{DirectoryState, LineLog, StateCondition, StateStore as _, Urgency};
+use ferry_transfer::state::{DirectoryState, Held, LineLog, StateCondition, StateStore as _, Urgency};
 use ferry_transfer::task::Task;
 use ferry_transfer::{Clock as _, Error, ErrorKind, RunId, RunOutcome, RunRecord, SystemClock};
 
@@ -29,31 +30,47 @@ pub struct RunLog {
     receipts: LineLog,
     /// Made by the first delete: most runs have none.
     deleted: OnceLock<LineLog>,
+    /// Tells other processes that this one is at work on the run.
+    _held: Held,
 }
 
 impl RunLog {
-    /// Begins a run's files, and takes away what was kept of all but the newest `keep_runs`, this one among them.
-    pub async fn begin(
+    /// Begins a run's files, or goes on with those of a run that an earlier process left, and takes away what was kept of all but the
+    /// newest `keep_runs`, this one among them. `Configuration` where another process is at work on the run.
+    pub async fn open(
         state: DirectoryState,
         run: &RunId,
         task: &Task,
         keep_runs: u16,
     ) -> ferry_transfer::Result<Self> {
-        let record = RunRecord::begin(run.clone(), task.clone(), VERSION, SystemClock.now());
+        let held = state.hold(&RunRecord::holder_name(run)?)?.ok_or_else(|| {
+            let message = format!("run {run} is still under way in another process; wait for its end");
+            Error::new(ErrorKind::Configuration, message)
+        })?;
+        let begun = RunRecord::begin(run.clone(), task.clone(), VERSION, SystemClock.now());
+        let record = match History::of(&state).record(run).await? {
+            Some(RunRecord { started, .. }) => RunRecord { started, ..begun },
+            None => begun,
+        };
         write_record(&state, &record).await?;
-        let receipts = LineLog::create(directory(&state, run), "receipts").map_err(unwritable)?;
+        let receipts = LineLog::open(directory(&state, run), "receipts").map_err(unwritable)?;
         let history = History::of(&state);
         // This one is kept wherever it stands: runs that begin within one second are in no order.
         let others = history.runs().await?.into_iter().filter(|old| old != run);
         for old in others.skip(usize::from(keep_runs).saturating_sub(1)) {
             history.forget(&old).await?;
         }
-        Ok(Self { state, record: Mutex::new(record), receipts, deleted: OnceLock::new() })
+        Ok(Self { state, record: Mutex::new(record), receipts, deleted: OnceLock::new(), _held: held })
+    }
+
+    /// Brings the receipts so far to the disk.
+    pub fn sync_receipts(&self) -> ferry_transfer::Result<()> {
+        self.receipts.sync().map_err(unwritable)
     }
 
     /// Writes down how the run ended.
     pub async fn end(&self, outcome: RunOutcome, report: serde_json::Value) -> ferry_transfer::Result<()> {
-        self.receipts.sync().map_err(unwritable)?;
+        self.sync_receipts()?;
         if let Some(deleted) = self.deleted.get() {
             deleted.sync().map_err(unwritable)?;
         }
@@ -73,7 +90,7 @@ impl RunLog {
         }
         let run = self.record.lock().unwrap_or_else(PoisonError::into_inner).run.clone();
         // Of two first deletes at once, each opens the same file to append to, and one of the two logs stays.
-        let log = LineLog::create(directory(&self.state, &run), "deleted")?;
+        let log = LineLog::open(directory(&self.state, &run), "deleted")?;
         Ok(self.deleted.get_or_init(|| log))
     }
 }

@@ -8,6 +8,7 @@ pub mod agree;
 pub mod attribute_rules;
 mod body;
 mod capability;
+pub mod checkpoint;
 pub mod checksum;
 mod clock;
 pub mod compare;

@@ -144,6 +144,11 @@ impl Ranges {
         })
     }
 
+    /// Where a range begins and ends now.
+    pub fn bounds(&self, id: RangeId) -> Option<&KeyRange> {
+        Some(&self.by_id.get(&id)?.bounds)
+    }
+
     /// The end of a range as it is now; it comes nearer when the range is cut.
     pub fn until(&self, id: RangeId) -> Option<&str> {
         self.by_id.get(&id)?.bounds.until.as_deref()

@@ -43,6 +43,13 @@ impl RunId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Of something that the run leaves behind; `InvalidInput` where somebody made up a name for the run that cannot be one.
+    pub fn state_name(&self, rest: &str) -> Result<StateName> {
+        StateName::new(format!("runs/{self}/{rest}")).map_err(|bad: BadStateName| {
+            Error::new(ErrorKind::InvalidInput, format!("{self} is no name of a run")).caused_by(bad)
+        })
+    }
 }
 
 impl From<String> for RunId {
@@ -123,9 +130,12 @@ impl RunRecord {
 
     /// Where it is kept.
     pub fn state_name(run: &RunId) -> Result<StateName> {
-        StateName::new(format!("runs/{run}/run.json")).map_err(|bad: BadStateName| {
-            Error::new(ErrorKind::InvalidInput, format!("{run} is no name of a run")).caused_by(bad)
-        })
+        run.state_name("run.json")
+    }
+
+    /// What a process holds while it is at work on the run.
+    pub fn holder_name(run: &RunId) -> Result<StateName> {
+        run.state_name("process")
     }
 }
 

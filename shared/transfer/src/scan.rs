@@ -60,17 +60,30 @@ pub enum Finding {
     Nameless(Entry),
 }
 
-/// Findings of one range, in order of names.
+/// Findings of one stretch of names, in their order.
 #[derive(Debug)]
 pub struct FindingBatch {
-    /// The range they are of.
-    pub range: RangeId,
-    /// The findings.
+    /// The names that were looked at: these are all findings there, and no other batch has any.
+    pub range: KeyRange,
+    /// The findings; none where nothing was left at the end of a range.
     pub findings: Vec<Finding>,
-    /// The last name that was looked at for them; `None` where there was none.
-    through: Option<String>,
-    /// Nothing of this range follows.
-    ended: bool,
+}
+
+/// Findings as a lister sends them.
+#[derive(Debug)]
+struct SentBatch {
+    range: RangeId,
+    findings: Vec<Finding>,
+    reached: Reached,
+}
+
+/// How far a range was looked at.
+#[derive(Debug, Clone)]
+enum Reached {
+    /// Up to this name, itself included.
+    Name(String),
+    /// To its end.
+    End,
 }
 
 /// How a scan listed, for reports.
@@ -95,20 +108,14 @@ pub struct Scan {
     ranges: Arc<SharedRanges>,
     judge: Arc<Judge>,
     listers: JoinSet<Result<()>>,
-    sender: mpsc::Sender<FindingBatch>,
-    batches: mpsc::Receiver<FindingBatch>,
+    sender: mpsc::Sender<SentBatch>,
+    batches: mpsc::Receiver<SentBatch>,
     /// Of the batch that [`Self::next`] hands out.
     in_hand: std::vec::IntoIter<Finding>,
-    handed: BTreeMap<RangeId, Handed>,
+    /// How much of each range its consumer has got.
+    handed: BTreeMap<RangeId, Reached>,
     /// Whether both sides were believed to list in order when it began.
     began_in_order: bool,
-}
-
-/// How much of a range its consumer has got.
-#[derive(Debug, Default)]
-struct Handed {
-    through: Option<String>,
-    ended: bool,
 }
 
 impl Scan {
@@ -162,7 +169,7 @@ impl Scan {
         }
     }
 
-    /// The next findings of one range, at least one; `None` when every listing has ended cleanly.
+    /// What is next; `None` when every listing has ended cleanly.
     pub async fn next_batch(&mut self) -> Result<Option<FindingBatch>> {
         loop {
             while let Some(assignment) = self.ranges.book().take() {
@@ -183,32 +190,37 @@ impl Scan {
                     continue;
                 }
             };
-            let handed = self.handed.entry(batch.range).or_default();
-            handed.ended = batch.ended;
-            if batch.through.is_some() {
-                handed.through.clone_from(&batch.through);
-            }
-            if !batch.findings.is_empty() {
-                return Ok(Some(batch));
-            }
+            return self.hand_out(batch).map(Some);
+        }
+    }
+
+    fn hand_out(&mut self, batch: SentBatch) -> Result<FindingBatch> {
+        let SentBatch { range, findings, reached } = batch;
+        let Some(mut stretch) = self.left_of(range) else {
+            return Err(Error::new(ErrorKind::Other, "a range was listed that is not in the book"));
+        };
+        if let Reached::Name(name) = &reached {
+            stretch.until = Some(name.clone());
+        }
+        self.handed.insert(range, reached);
+        Ok(FindingBatch { range: stretch, findings })
+    }
+
+    /// What of a range has not been handed out yet.
+    fn left_of(&self, id: RangeId) -> Option<KeyRange> {
+        let book = self.ranges.book();
+        let bounds = book.bounds(id)?;
+        match self.handed.get(&id) {
+            None => Some(bounds.clone()),
+            Some(Reached::Name(name)) => Some(bounds.remaining_after(name)),
+            Some(Reached::End) => None,
         }
     }
 
     /// What has not been handed out yet: all of it when the scan begins, nothing once it has ended. Ascending.
     pub fn remaining(&self) -> Vec<KeyRange> {
-        let mut remaining: Vec<KeyRange> = self
-            .ranges
-            .book()
-            .iter()
-            .filter_map(|(id, bounds)| {
-                let handed = self.handed.get(&id);
-                match handed.and_then(|handed| handed.through.as_deref()) {
-                    _ if handed.is_some_and(|handed| handed.ended) => None,
-                    Some(through) => Some(bounds.remaining_after(through)),
-                    None => Some(bounds.clone()),
-                }
-            })
-            .collect();
+        let ids: Vec<RangeId> = self.ranges.book().iter().map(|(id, _)| id).collect();
+        let mut remaining: Vec<KeyRange> = ids.into_iter().filter_map(|id| self.left_of(id)).collect();
         remaining.sort_by(|a, b| a.after.cmp(&b.after));
         remaining
     }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use crate::checksum::{DigestSet, digest};
 use crate::{Error, ErrorKind, Result};
 
-pub use directory::DirectoryState;
+pub use directory::{DirectoryState, Held};
 pub use lines::{LineLog, Urgency};
 pub use memory::MemoryState;
 pub use object::ObjectState;

@@ -16,19 +16,20 @@ use tokio::time::Instant;
 use super::{Finder, ScanProgress, ScanReport, job};
 
 impl Finder {
-    /// Enqueues the keys of a range. Stops at the deadline and reports what is left.
+    /// Enqueues the keys of ranges. Stops at the deadline and reports what is left.
     pub(super) async fn enqueue_histories(
         &self,
         route: &Arc<Route>,
         run: &RunId,
-        range: &KeyRange,
+        ranges: &[KeyRange],
         deadline: Option<Instant>,
         progress: &ScanProgress,
     ) -> Result<ScanReport> {
         ensure_kept(route).await?;
         let mut report = ScanReport::default();
         let mut outbox = self.outbox();
-        let mut ranges = route.ranges_within(range).into_iter();
+        let mut ranges =
+            ranges.iter().flat_map(|range| route.ranges_within(range)).collect::<Vec<_>>().into_iter();
         'ranges: while let Some(range) = ranges.next() {
             let mut listed = keys(route, range.clone());
             while let Some(found) = listed.try_next().await? {

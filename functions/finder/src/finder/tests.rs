@@ -49,13 +49,14 @@ impl Stage {
             documents: Arc::new(ferry_transfer::key_source::NoDocuments),
             clock: Arc::new(SystemClock),
             backoff: Backoff::default(),
+            coverage: None,
         };
         Self { source, destination, source_faults, destination_faults, jobs, scans, route, finder }
     }
 
     async fn scan(&self) -> Result<ScanReport> {
         let run = RunId::new(&SystemClock);
-        self.finder.scan(&self.route, &run, &KeyRange::ALL, None, &ScanProgress::default()).await
+        self.finder.scan(&self.route, &run, &Scope::All, None, &ScanProgress::default()).await
     }
 
     async fn jobs(&self) -> Vec<Job> {
@@ -224,6 +225,6 @@ async fn kms_buckets_are_recognised_before_everything_is_copied_again() {
         Arc::new(Route::new(stage.route.task.clone(), Arc::clone(&stage.route.source), Arc::new(store)));
     let run = RunId::new(&SystemClock);
     let report =
-        stage.finder.scan(&route, &run, &KeyRange::ALL, None, &ScanProgress::default()).await.expect("scan");
+        stage.finder.scan(&route, &run, &Scope::All, None, &ScanProgress::default()).await.expect("scan");
     assert_eq!((report.up_to_date, report.enqueued), (3, 0));
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ferry_finder::{Finder, ScanProgress};
+use ferry_finder::{Finder, ScanProgress, Scope};
 use ferry_testkit::bucket::{Bucket, BucketSettings};
 use ferry_testkit::operation::Operation;
 use ferry_testkit::{FaultyStore, MemoryQueue, MemoryQueueConfig, MemoryStore, StoreFault};
@@ -18,7 +18,7 @@ use ferry_transfer::retry::Backoff;
 use ferry_transfer::store::Versioning;
 use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{DeleteLimit, Deletes, Location, Task};
-use ferry_transfer::{Attributes, KeyRange, Route, RunId, SingleRoute, SystemClock};
+use ferry_transfer::{Attributes, Route, RunId, SingleRoute, SystemClock};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 
@@ -180,9 +180,10 @@ impl Stage {
             documents: Arc::new(ferry_transfer::key_source::NoDocuments),
             clock: Arc::clone(&self.clock) as _,
             backoff: Backoff::default(),
+            coverage: None,
         };
         let run = RunId::new(&SystemClock);
-        finder.scan(&self.route, &run, &KeyRange::ALL, None, &ScanProgress::default()).await?;
+        finder.scan(&self.route, &run, &Scope::All, None, &ScanProgress::default()).await?;
         let mut bodies = Vec::new();
         while let Some(delivery) = queue.receive(1, Duration::ZERO, Duration::from_hours(1)).await?.pop() {
             bodies.push(delivery.body);

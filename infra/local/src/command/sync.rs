@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use ferry_transfer::checkpoint::{Checkpoint, Coverage, TaskDigest};
 use ferry_transfer::copy::CopySettings;
-use ferry_transfer::task::Deletes;
+use ferry_transfer::state::DirectoryState;
+use ferry_transfer::task::{Deletes, Task};
+use tokio_util::sync::CancellationToken;
 
-use crate::args::{CopyArgs, OutputArgs, SyncArgs};
+use crate::args::{CopyArgs, OutputArgs, Resume, SyncArgs};
+use crate::checkpoints::{self, Keeper, Resumable, Stored};
 use crate::ends::{Ends, Rules};
 use crate::engine::{Finished, Run};
 use crate::exit::{Exit, UsageError, print, say};
 use crate::progress::{Show, watch};
-use crate::report::Report;
+use crate::report::{Report, Resumed};
 use crate::run_log::{ReceiptFile, RunLog};
 
 /// Copies what differs; deletes what is extra where that was asked for.
@@ -25,23 +29,50 @@ pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
             UsageError(format!("the receipt file {} cannot be written: {error}", file.display()))
         })?));
     }
-    // Who deletes must be able to write it down.
+    // Who deletes must be able to write it down, and who goes on with a run to read it.
     let state = match args.deletes.deletes() {
-        Deletes::Keep => args.state.open_if_there_is_a_place()?,
-        Deletes::Mirror(_) => Some(args.state.open()?),
+        Deletes::Keep if args.resume.resume.is_none() => args.state.open_if_there_is_a_place()?,
+        Deletes::Keep | Deletes::Mirror(_) => Some(args.state.open()?),
     };
-    let mut log = None;
+    let task = run.ends.route.task.clone();
+    let mut resumed = None;
+    let mut kept = None;
     if let Some(state) = state {
-        let task = &run.ends.route.task;
-        let begun = RunLog::begin(state.clone(), &run.id, task, args.state.keep_runs).await?;
-        run = run.keeping(log.insert(Arc::new(begun))).remembering(Arc::new(state));
+        let digest = TaskDigest::of(&task, &run.ends.endpoints())?;
+        let stored = match &args.resume.resume {
+            Some(resume) => resumable(&state, resume, &task, &digest).await?,
+            None => None,
+        };
+        if let Some(Stored { checkpoint, .. }) = &stored {
+            run.id = checkpoint.run.clone();
+            resumed = Some(Resumed { names: checkpoint.names });
+        }
+        let start = stored.as_ref().map(|stored| stored.checkpoint.clone());
+        let coverage =
+            Arc::new(Coverage::new(start.unwrap_or_else(|| Checkpoint::begin(run.id.clone(), digest))));
+        let log = Arc::new(RunLog::open(state.clone(), &run.id, &task, args.state.keep_runs).await?);
+        run = run.keeping(&log).covering(&coverage).remembering(Arc::new(state.clone()));
+        let keeper = Keeper::begin(state, Arc::clone(&log), coverage, stored.as_ref()).await?;
+        kept = Some((log, keeper));
     }
-    let finished = to_end(&run, output).await;
-    let task = &run.ends.route.task;
-    let report = Report::new(finished, &task.source, &task.destination);
+    let ended = CancellationToken::new();
+    let (finished, ()) = tokio::join!(
+        async {
+            let finished = to_end(&run, output).await;
+            ended.cancel();
+            finished
+        },
+        async {
+            if let Some((_, keeper)) = &kept {
+                keeper.keep(&ended).await;
+            }
+        }
+    );
+    let report = Report { resumed, ..Report::new(finished, &task.source, &task.destination) };
     let exit = report.exit();
-    if let Some(log) = &log {
+    if let Some((log, keeper)) = &kept {
         log.end(report.outcome(), serde_json::to_value(&report)?).await?;
+        keeper.end(report.outcome()).await?;
     }
     if output.json {
         print(&serde_json::to_string(&report)?);
@@ -49,6 +80,35 @@ pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
         print(report.text().trim_end());
     }
     Ok(exit)
+}
+
+/// The run to go on with; `None`, and why on stderr, where a new one has to begin.
+async fn resumable(
+    state: &DirectoryState,
+    resume: &Resume,
+    task: &Task,
+    digest: &TaskDigest,
+) -> Result<Option<Stored>> {
+    match checkpoints::find(state, resume, task, digest).await? {
+        Resumable::Run(stored) => {
+            let Checkpoint { run, names, .. } = &stored.checkpoint;
+            let names = indicatif::HumanCount(*names);
+            say(&format!("resuming run {run}: {names} names that it was done with are not listed again"));
+            Ok(Some(stored))
+        }
+        Resumable::Nothing => {
+            say("nothing to resume: the last run between these locations ended well, or there was none; \
+                 every name is listed");
+            Ok(None)
+        }
+        Resumable::OtherTask(run) => {
+            say(&format!(
+                "not resuming run {run}, since its keys, selection, names or rules differ from what is asked for now; \
+                 every name is listed"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 /// Copy settings from flags.

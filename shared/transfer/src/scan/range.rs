@@ -17,7 +17,7 @@ use crate::source_listing::{self, ListedStream};
 use crate::{Error, ErrorKind, Result};
 
 use super::judge::Judge;
-use super::{Finding, FindingBatch};
+use super::{Finding, Reached, SentBatch};
 
 /// Findings sent at once: a quarter of a page, so that workers begin before the next page is there.
 const BATCH: usize = 256;
@@ -141,7 +141,7 @@ impl RangeScan {
     }
 
     /// Lists to the range's end.
-    pub(super) async fn run(mut self, sender: mpsc::Sender<FindingBatch>) -> Result<()> {
+    pub(super) async fn run(mut self, sender: mpsc::Sender<SentBatch>) -> Result<()> {
         let mut outgoing =
             Outgoing { range: self.id, through: None, findings: Vec::with_capacity(BATCH), sender };
         loop {
@@ -189,7 +189,7 @@ struct Outgoing {
     /// The last name that was looked at. One buffer for all of them: most are never sent.
     through: Option<String>,
     findings: Vec<Finding>,
-    sender: mpsc::Sender<FindingBatch>,
+    sender: mpsc::Sender<SentBatch>,
 }
 
 impl Outgoing {
@@ -204,21 +204,20 @@ impl Outgoing {
     }
 
     async fn send(&mut self) -> Result<()> {
-        if self.findings.is_empty() {
+        let Some(through) = self.through.clone().filter(|_| !self.findings.is_empty()) else {
             return Ok(());
-        }
+        };
         let findings = std::mem::replace(&mut self.findings, Vec::with_capacity(BATCH));
-        self.send_batch(findings, false).await
+        self.send_batch(findings, Reached::Name(through)).await
     }
 
     async fn end(mut self) -> Result<()> {
         let findings = std::mem::take(&mut self.findings);
-        self.send_batch(findings, true).await
+        self.send_batch(findings, Reached::End).await
     }
 
-    async fn send_batch(&mut self, findings: Vec<Finding>, ended: bool) -> Result<()> {
-        let batch = FindingBatch { range: self.range, findings, through: self.through.clone(), ended };
+    async fn send_batch(&mut self, findings: Vec<Finding>, reached: Reached) -> Result<()> {
         let nobody = |_closed| Error::new(ErrorKind::Cancelled, "nobody wants the findings");
-        self.sender.send(batch).await.map_err(nobody)
+        self.sender.send(SentBatch { range: self.range, findings, reached }).await.map_err(nobody)
     }
 }

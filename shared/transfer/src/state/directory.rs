@@ -4,7 +4,7 @@
 //! (an advisory lock on one file, which the system drops with the process that held it). Does not own: files that grow, like the
 //! receipts of a run ([`super::LineLog`]).
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,6 +25,10 @@ pub struct DirectoryState {
     root: PathBuf,
 }
 
+/// A name of the state that this process holds. See [`DirectoryState::hold`].
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "held, never read")] File);
+
 impl DirectoryState {
     /// Opens a directory, making it and its parents where they are missing, readable by nobody else.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
@@ -41,6 +45,22 @@ impl DirectoryState {
     /// The file of that name, whether it is there or not.
     pub fn path(&self, name: &StateName) -> PathBuf {
         self.root.join(name.as_str())
+    }
+
+    /// Holds a name for as long as the answer lives, against every other process; `None` where another one holds it. The system drops
+    /// it with the process, however that ends.
+    pub fn hold(&self, name: &StateName) -> Result<Option<Held>> {
+        let path = self.path(name);
+        let taken = || -> io::Result<Option<Held>> {
+            make_private(path.parent().unwrap_or(&self.root))?;
+            let file = File::create(&path)?;
+            match file.try_lock() {
+                Ok(()) => Ok(Some(Held(file))),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(error)) => Err(error),
+            }
+        };
+        taken().map_err(|error| failed("locked", &path, error))
     }
 
     /// File work blocks, so it leaves the threads that serve requests.
@@ -194,4 +214,20 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
         ),
     )
     .caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_held_by_one_at_a_time() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = DirectoryState::open(directory.path()).expect("opens");
+        let name = StateName::new("runs/r/process").expect("a name");
+        let held = state.hold(&name).expect("asked").expect("free");
+        assert!(state.hold(&name).expect("asked").is_none());
+        drop(held);
+        assert!(state.hold(&name).expect("asked").is_some());
+    }
 }

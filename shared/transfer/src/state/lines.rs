@@ -6,8 +6,8 @@
 //! process, whatever ends it; memory stays below [`BUFFER_BYTES`] and one line.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ struct Pieces {
 }
 
 impl LineLog {
-    /// Begins `STEM.jsonl` in a directory, which is made where it is missing. Lines that wait are written by a task of the runtime
-    /// that this is called in.
-    pub fn create(directory: impl Into<PathBuf>, stem: &'static str) -> io::Result<Self> {
+    /// Opens `STEM.jsonl` in a directory, both made where they are missing, to append to what an earlier process left. Lines that
+    /// wait are written by a task of the runtime that this is called in.
+    pub fn open(directory: impl Into<PathBuf>, stem: &'static str) -> io::Result<Self> {
         let log = Self::of_pieces(directory.into(), stem, PIECE_BYTES)?;
         tokio::spawn(write_in_time(Arc::downgrade(&log.0)));
         Ok(log)
@@ -57,8 +57,10 @@ impl LineLog {
 
     fn of_pieces(directory: PathBuf, stem: &'static str, piece_bytes_max: u64) -> io::Result<Self> {
         make_private(&directory)?;
-        let file = open(&directory.join(format!("{stem}.jsonl")))?;
+        let mut file = open(&directory.join(format!("{stem}.jsonl")))?;
+        end_last_line(&mut file)?;
         let piece_bytes = file.metadata()?.len();
+        let set_aside = last_set_aside(&directory, stem)?;
         let waiting = Vec::with_capacity(BUFFER_BYTES);
         Ok(Self(Arc::new(Mutex::new(Pieces {
             directory,
@@ -67,7 +69,7 @@ impl LineLog {
             waiting,
             piece_bytes,
             piece_bytes_max,
-            set_aside: 0,
+            set_aside,
         }))))
     }
 
@@ -126,8 +128,32 @@ impl Pieces {
     }
 }
 
-fn open(path: &std::path::Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).read(true).open(path)
+}
+
+/// Half a line of a process that was killed must not swallow the first one of the next.
+fn end_last_line(file: &mut File) -> io::Result<()> {
+    if file.metadata()?.len() == 0 {
+        return Ok(());
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
+}
+
+/// The number of the last piece that an earlier process set aside.
+fn last_set_aside(directory: &Path, stem: &str) -> io::Result<u32> {
+    let mut last = 0;
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| {
+            name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".jsonl")?.parse().ok()
+        });
+        last = last.max(number.unwrap_or(0));
+    }
+    Ok(last)
 }
 
 fn lock(pieces: &Mutex<Pieces>) -> MutexGuard<'_, Pieces> {
@@ -143,5 +169,31 @@ async fn write_in_time(pieces: Weak<Mutex<Pieces>>) {
         if let Err(error) = lock(&pieces).write() {
             tracing::error!(%error, "lines of a file could not be written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_gone_on_with() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = |piece_bytes_max| LineLog::of_pieces(directory.path().into(), "lines", piece_bytes_max);
+        let text = |name: &str| fs::read_to_string(directory.path().join(name)).expect("a file");
+        let first = log(8).expect("a log");
+        for line in ["aaaaaa", "bbb"] {
+            first.append(&line, Urgency::Now).expect("appended");
+        }
+        drop(first);
+        fs::write(directory.path().join("lines.jsonl"), "\"bbb\"\n\"half a li").expect("written");
+
+        let second = log(24).expect("a log");
+        for line in ["cccccc", "d"] {
+            second.append(&line, Urgency::Now).expect("appended");
+        }
+        assert_eq!(text("lines-00001.jsonl"), "\"aaaaaa\"\n", "it stays what it was");
+        assert_eq!(text("lines-00002.jsonl"), "\"bbb\"\n\"half a li\n\"cccccc\"\n");
+        assert_eq!(text("lines.jsonl"), "\"d\"\n");
     }
 }
