@@ -6,6 +6,7 @@
 //!
 //! Everything here is synchronous, for a disk is; callers on an async runtime run it on a blocking thread.
 
+pub mod container;
 mod error;
 pub mod ext4;
 pub mod naming;

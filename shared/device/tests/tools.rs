@@ -5,9 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use ferry_device::container::{
+    Container, Format, Luks2Kdf, Password, SystemEntropy, TrueCryptPrf, VeraCryptPrf,
+};
 use ferry_device::ext4::{FileFacts, Identity, Layout, Size, Writer};
 use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::plan::{Object, Plan, Planner};
@@ -76,7 +80,19 @@ fn write_image<V: Volume>(plan: &Plan, layout: &Layout, volume: V) -> V {
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    run_with_input(program, arguments, "")
+}
+
+fn run_with_input(program: &str, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}", output.status);
@@ -170,4 +186,76 @@ fn debugfs_finds_names_by_their_hash() {
     run("e2fsck", &["-fn", image.to_str().unwrap()]);
     let text = run("debugfs", &["-R", "htree_dump /bucket", image.to_str().unwrap()]);
     assert!(text.contains("Number of Levels") || text.contains("Indirect levels: 0"), "{text}");
+}
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A container of 48 MiB over a file, with a file system's beginning inside.
+fn container_file(directory: &Path, format: Format) -> std::path::PathBuf {
+    let path = directory.join("container");
+    let volume = RawVolume::create(&path, 48 << 20).unwrap();
+    let password = Password::new(PASSWORD);
+    let container = Container::create(volume, format, &password, &mut SystemEntropy).unwrap();
+    container.write_at(0, &mut bytes_of(7, 1 << 20)).unwrap();
+    container.sync().unwrap();
+    path
+}
+
+#[test]
+#[ignore = "needs cryptsetup: tests/device-tools/run"]
+fn cryptsetup_accepts_veracrypt_and_truecrypt_headers_and_their_copies() {
+    let work = tempfile::tempdir().unwrap();
+    // Without a kernel's ciphers cryptsetup gives up at the first cipher that OpenSSL does not have, so hash and cipher are named.
+    for (format, flags) in [
+        // 15,000 + 485 * 1,000 rounds are the default; saying so keeps TrueCrypt's SHA-512 from being tried first.
+        (
+            Format::VeraCrypt(VeraCryptPrf::Sha512),
+            &["--veracrypt", "--veracrypt-pim", "485", "--hash", "sha512"][..],
+        ),
+        (Format::VeraCrypt(VeraCryptPrf::Sha256), &["--veracrypt", "--hash", "sha256"]),
+        (Format::TrueCrypt(TrueCryptPrf::Ripemd160), &["--disable-veracrypt", "--hash", "ripemd160"]),
+        (Format::TrueCrypt(TrueCryptPrf::Sha512), &["--disable-veracrypt", "--hash", "sha512"]),
+    ] {
+        let path = container_file(work.path(), format);
+        for copy in [&[][..], &["--tcrypt-backup"]] {
+            let mut arguments = vec!["tcryptDump", "-q", "--cipher", "aes"];
+            arguments.extend_from_slice(flags);
+            arguments.extend_from_slice(copy);
+            arguments.push(path.to_str().unwrap());
+            let dump = run_with_input("cryptsetup", &arguments, PASSWORD);
+            assert!(dump.contains("aes") && dump.contains("xts-plain64"), "{dump}");
+            assert!(dump.contains("512"), "{dump}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs cryptsetup: tests/device-tools/run"]
+fn cryptsetup_opens_luks2_with_the_passphrase() {
+    let work = tempfile::tempdir().unwrap();
+    for kdf in [Luks2Kdf::Argon2id, Luks2Kdf::Pbkdf2] {
+        let path = container_file(work.path(), Format::Luks2(kdf));
+        let file = path.to_str().unwrap();
+        let dump = run("cryptsetup", &["luksDump", file]);
+        assert!(dump.contains("aes-xts-plain64") && dump.contains("16777216"), "{dump}");
+        run("cryptsetup", &["isLuks", "--type", "luks2", file]);
+        run_with_input("cryptsetup", &["open", "--test-passphrase", "--type", "luks2", file], PASSWORD);
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs tcplay and a loop device: tests/device-tools/run"]
+fn tcplay_accepts_truecrypt_headers() {
+    let work = tempfile::tempdir().unwrap();
+    for format in [Format::TrueCrypt(TrueCryptPrf::Ripemd160), Format::TrueCrypt(TrueCryptPrf::Sha512)] {
+        let path = container_file(work.path(), format);
+        let device = run("losetup", &["-f", "--show", "-r", path.to_str().unwrap()]);
+        let device = device.trim();
+        let info = run_with_input("tcplay", &["-i", "-d", device], &format!("{PASSWORD}\n"));
+        run("losetup", &["-d", device]);
+        assert!(info.contains("AES-256-XTS"), "{info}");
+        std::fs::remove_file(path).unwrap();
+    }
 }
