@@ -9,8 +9,11 @@
 pub mod container;
 mod error;
 pub mod ext4;
+pub mod job;
+pub mod manifest;
 pub mod naming;
 pub mod plan;
+pub mod signature;
 mod sorter;
 pub mod volume;
 

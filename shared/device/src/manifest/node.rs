@@ -1,0 +1,221 @@
+//! A manifest as a tree of texts, each with its place.
+//!
+//! Owns: reading YAML without its types: every scalar stays the text it was, so `country: NO` is Norway and `deviceId: 0049382` keeps its
+//! noughts. Does not own: what options mean. Invariants: memory is that of the text (aliases are refused); nesting is bounded.
+
+use granit_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::lenient::Repaired;
+use super::problem::{Code, Place, Problem, Severity};
+
+/// Deepest nesting: a manifest needs four.
+const DEPTH_MAX: usize = 16;
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) place: Place,
+    /// The line the value ends on.
+    pub(super) last_line: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Text {
+        text: String,
+        style: Style,
+    },
+    List(Vec<Node>),
+    /// In the order of the text. A name that comes twice is here once, and reported.
+    Options(Vec<(Name, Node)>),
+}
+
+/// How a text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// As it is.
+    Plain,
+    /// In quotes, or as a block.
+    Quoted,
+    /// In a template's brackets.
+    Placeholder,
+}
+
+/// An option's name and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Name {
+    pub(super) text: String,
+    pub(super) place: Place,
+}
+
+/// Reads the text into a tree; what was wrong with it goes to `problems`. `None` where nothing could be read.
+pub(super) fn read(repaired: &Repaired, problems: &mut Vec<Problem>) -> Option<Node> {
+    let mut reader = Reader { parser: Parser::new_from_str(&repaired.text), repaired, problems };
+    let root = reader.document();
+    match root {
+        Ok(root) => root,
+        Err(problem) => {
+            problems.push(*problem);
+            None
+        }
+    }
+}
+
+struct Reader<'a, P> {
+    parser: P,
+    repaired: &'a Repaired,
+    problems: &'a mut Vec<Problem>,
+}
+
+type Read<T> = Result<T, Box<Problem>>;
+
+impl<'a, P> Reader<'a, P>
+where
+    P: Iterator<Item = Result<(Event<'a>, Span), granit_parser::ScanError>>,
+{
+    fn next(&mut self) -> Read<(Event<'a>, Span)> {
+        match self.parser.next() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => {
+                let place = self.repaired.place(error.marker().line(), error.marker().col());
+                let action = "Put the value in double quotes if it holds any of : # [ ] { } & * ! | > ' \" % @ `, and indent with \
+                              blanks only";
+                Err(malformed(
+                    place,
+                    format!("this is not as a manifest is written ({})", error.info()),
+                    action,
+                ))
+            }
+            None => Err(malformed(Place::START, "the manifest ends early".to_owned(), "Send all of it")),
+        }
+    }
+
+    fn document(&mut self) -> Read<Option<Node>> {
+        let mut root = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(root),
+                Event::StreamStart | Event::DocumentEnd => {}
+                Event::DocumentStart(..) if root.is_none() => {
+                    let (event, span) = self.next()?;
+                    root = Some(self.node(event, span, 0)?);
+                }
+                _ => {
+                    let place = self.place(&span);
+                    return Err(malformed(
+                        place,
+                        "a second manifest begins here".to_owned(),
+                        "Write one job into one manifest",
+                    ));
+                }
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Read<Node> {
+        let place = self.place(&span);
+        if depth > DEPTH_MAX {
+            return Err(malformed(place, "options are nested too deeply".to_owned(), "Write it flat"));
+        }
+        let is_tagged = event.tag().is_some();
+        let (value, last_line) = match event {
+            Event::Scalar(text, style, ..) => {
+                let style = match style {
+                    _ if self.repaired.is_placeholder(span.start.line()) && text.starts_with('[') => {
+                        Style::Placeholder
+                    }
+                    ScalarStyle::Plain => Style::Plain,
+                    _ => Style::Quoted,
+                };
+                (Value::Text { text: text.into_owned(), style }, self.last_line(&span))
+            }
+            Event::SequenceStart(..) => self.list(depth)?,
+            Event::MappingStart(..) => self.options(depth)?,
+            _ => {
+                return Err(malformed(
+                    place,
+                    "YAML takes this for a reference (*)".to_owned(),
+                    "Put the value in double quotes",
+                ));
+            }
+        };
+        if is_tagged {
+            self.problems.push(Problem {
+                severity: Severity::Error,
+                code: Code::MalformedManifest,
+                option: String::new(),
+                place,
+                message: "YAML takes the ! in front of this value for a type, not for a part of it"
+                    .to_owned(),
+                action: "Put the value in double quotes".to_owned(),
+            });
+        }
+        Ok(Node { value, place, last_line })
+    }
+
+    fn list(&mut self, depth: usize) -> Read<(Value, u32)> {
+        let mut items = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::SequenceEnd {
+                return Ok((Value::List(items), self.last_line(&span)));
+            }
+            items.push(self.node(event, span, depth + 1)?);
+        }
+    }
+
+    fn options(&mut self, depth: usize) -> Read<(Value, u32)> {
+        let mut options: Vec<(Name, Node)> = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok((Value::Options(options), self.last_line(&span)));
+            }
+            let name = self.node(event, span, depth + 1)?;
+            let Value::Text { text, .. } = name.value else {
+                return Err(malformed(
+                    name.place,
+                    "this is no option's name".to_owned(),
+                    "Write NAME: VALUE",
+                ));
+            };
+            let (event, span) = self.next()?;
+            let value = self.node(event, span, depth + 1)?;
+            let name = Name { text, place: name.place };
+            if let Some((first, _)) = options.iter().find(|(other, _)| other.text == name.text) {
+                self.problems.push(Problem {
+                    severity: Severity::Error,
+                    code: Code::MalformedManifest,
+                    option: name.text.clone(),
+                    place: name.place,
+                    message: format!("the option is here a second time, after {}", first.place),
+                    action: "Remove one of the two".to_owned(),
+                });
+            } else {
+                options.push((name, value));
+            }
+        }
+    }
+
+    fn place(&self, span: &Span) -> Place {
+        self.repaired.place(span.start.line(), span.start.col())
+    }
+
+    fn last_line(&self, span: &Span) -> u32 {
+        self.repaired.place(span.end.line(), 0).line
+    }
+}
+
+#[expect(clippy::unnecessary_box_returns, reason = "what fails is boxed all through")]
+fn malformed(place: Place, message: String, action: &str) -> Box<Problem> {
+    Box::new(Problem {
+        severity: Severity::Error,
+        code: Code::MalformedManifest,
+        option: String::new(),
+        place,
+        message,
+        action: action.to_owned(),
+    })
+}
