@@ -3,6 +3,7 @@
 mod bodies;
 mod changes;
 mod conditions;
+mod declared;
 mod hopeless;
 mod listings;
 mod passing;

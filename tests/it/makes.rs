@@ -48,7 +48,7 @@ fn attributes_of(make: Make) -> Attributes {
             attributes.tags.clear();
             attributes.storage_class = None;
         }
-        Make::Ceph => {}
+        Make::Ceph => attributes.user_metadata.retain(|name, _| !name.contains('_')),
     }
     attributes
 }
@@ -149,6 +149,24 @@ async fn alibaba_is_asked_for_whole_pages() {
     sync(&pair, &[]).await.expect_code(0);
     let pages = pair.source.log().count(Operation::ListObjectsV2);
     assert!(pages <= 2, "{pages} pages of 150 keys, one of them to see whether the bucket is there");
+}
+
+#[tokio::test]
+async fn a_name_of_metadata_that_ceph_would_change_is_refused_dropped_or_kept_beside() {
+    let pair = pair(Make::Ceph, Side::Destination).await;
+    let metadata = [("cut_by", "hand"), ("plain", "kept")];
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let named = Attributes { user_metadata: metadata, ..Attributes::default() };
+    pair.from().put_object_with("k", "body", named);
+    let ended = sync(&pair, &[]).await.expect_code(1);
+    assert!(ended.shows("cannot hold its user metadata cut_by"), "{ended}");
+    assert!(pair.to().is_empty());
+    sync(&pair, &["--unsupported", "sidecar"]).await.expect_code(0);
+    let copy = pair.to().get("k").expect("copied");
+    assert_eq!(copy.attributes.user_metadata.keys().collect::<Vec<_>>(), ["plain"]);
+    let beside = pair.to().bytes("k.ferry-attributes.json").expect("a sidecar");
+    let beside: serde_json::Value = serde_json::from_slice(&beside).expect("a document");
+    assert_eq!(beside["user_metadata"]["cut_by"], "hand");
 }
 
 #[tokio::test]

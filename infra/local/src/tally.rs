@@ -167,6 +167,10 @@ fn read_check_word(check: ReadCheck) -> &'static str {
     match check {
         ReadCheck::Etag => "etag",
         ReadCheck::Crc64 => "crc64",
+        ReadCheck::Crc32c => "crc32c",
+        ReadCheck::Crc32 => "crc32",
+        ReadCheck::Sha1 => "sha1",
+        ReadCheck::Sha256 => "sha256",
         ReadCheck::ServerSide => "server-side",
         ReadCheck::Length => "length",
     }

@@ -85,7 +85,7 @@ impl fmt::Debug for CustomerKey {
 
 impl CustomerKey {
     fn new(key: &[u8; KEY_BYTES]) -> Self {
-        let md5 = digest(key, DigestSet { md5: true, ..DigestSet::default() }).md5.unwrap_or_default();
+        let md5 = digest(key, DigestSet::MD5).md5.unwrap_or_default();
         Self { key_base64: STANDARD.encode(key), md5_base64: STANDARD.encode(md5) }
     }
 

@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use ferry_transfer::checksum::Algorithm;
 use ferry_transfer::store::{Versioning, WriteCondition};
 use ferry_transfer::{Attributes, Clock, ETag};
 use time::OffsetDateTime;
@@ -82,6 +83,20 @@ pub enum ChecksumHeaders {
     Overlooked,
 }
 
+/// Which checksum a bucket declares of its objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Declares {
+    /// CRC64NVME over the whole object, which Amazon computes where a writer sends none.
+    #[default]
+    Crc64Nvme,
+    /// This one over the whole object.
+    Whole(Algorithm),
+    /// This one over the checksums of the parts, and over the whole of an object put in one piece.
+    Composite(Algorithm),
+    /// None.
+    Nothing,
+}
+
 /// The rules of a bucket.
 #[derive(Debug, Clone)]
 pub struct BucketSettings {
@@ -101,6 +116,8 @@ pub struct BucketSettings {
     pub write_conditions: WriteConditions,
     /// What becomes of checksums in headers.
     pub checksum_headers: ChecksumHeaders,
+    /// Which checksum it declares, whatever a writer sent.
+    pub declares: Declares,
     /// Keys of a page where a listing does not say how many.
     pub page_keys: usize,
     /// Whether versions are kept.
@@ -129,6 +146,7 @@ impl Default for BucketSettings {
             bad_range: BadRange::Refused,
             write_conditions: WriteConditions::Honoured,
             checksum_headers: ChecksumHeaders::Checked,
+            declares: Declares::Crc64Nvme,
             page_keys: PAGE_MAX,
             versioning: Versioning::Never,
         }
@@ -141,6 +159,14 @@ pub struct Bucket {
     settings: BucketSettings,
     clock: Arc<dyn Clock>,
     state: RwLock<State>,
+}
+
+/// An object as it was written.
+struct Arrival {
+    payload: Payload,
+    attributes: Attributes,
+    etag: ETag,
+    part_sizes_bytes: Vec<u64>,
 }
 
 #[derive(Default)]
@@ -180,16 +206,7 @@ impl Bucket {
         let mut state = self.write();
         self.check_write(&state, key, condition)?;
         let etag = state.name_generation(self.settings.etag_rule, || ETag::from_md5(payload.md5()));
-        let object = StoredObject {
-            payload,
-            attributes,
-            etag,
-            last_modified: self.now(),
-            part_sizes_bytes: Vec::new(),
-            restore: None,
-            version_id: None,
-        };
-        Ok(state.admit(self.settings.versioning, key, object))
+        Ok(self.admit(&mut state, key, Arrival { payload, attributes, etag, part_sizes_bytes: Vec::new() }))
     }
 
     /// The object, if its generation is one the condition lets through.
@@ -225,6 +242,22 @@ impl Bucket {
     /// One page of keys.
     pub fn list(&self, query: &ListQuery) -> Page<Arc<StoredObject>> {
         list(&self.read().objects, query)
+    }
+
+    /// Makes what arrived the current object of its key.
+    fn admit(&self, state: &mut State, key: &str, arrival: Arrival) -> Arc<StoredObject> {
+        let Arrival { payload, attributes, etag, part_sizes_bytes } = arrival;
+        let object = StoredObject {
+            checksums: object::declared(self.settings.declares, &payload, &part_sizes_bytes),
+            payload,
+            attributes,
+            etag,
+            last_modified: self.now(),
+            part_sizes_bytes,
+            restore: None,
+            version_id: None,
+        };
+        state.admit(self.settings.versioning, key, object)
     }
 
     fn check_key(&self, key: &str) -> Result<(), Refusal> {

@@ -333,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn digests_are_there_after_the_last_byte() {
-        let set = DigestSet { md5: true, crc64_xz: false };
+        let set = DigestSet::MD5;
         let (body, handle) =
             body(5, &["he", "llo"]).checked(set, |_| Ok(())).expect("a stream is checked later");
         assert_eq!(handle.get(), None);

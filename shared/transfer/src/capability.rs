@@ -39,6 +39,8 @@ pub struct Capabilities {
     pub multipart_etag_is_md5_of_md5s: Support,
     /// Stores and checks CRC64NVME.
     pub crc64_nvme: Support,
+    /// Tells the checksums it keeps where a read asks for them (`x-amz-checksum-mode: ENABLED`). Asked only where known.
+    pub declares_checksums: Support,
     /// Checks `Content-MD5` on a PUT.
     pub content_md5: Support,
     /// Objects have tags.
@@ -108,6 +110,7 @@ impl Default for Capabilities {
             etag_is_md5: Support::Unknown,
             multipart_etag_is_md5_of_md5s: Support::Unknown,
             crc64_nvme: Support::Unknown,
+            declares_checksums: Support::Unknown,
             content_md5: Support::Unknown,
             tags: Support::Unknown,
             tags_max: 10,

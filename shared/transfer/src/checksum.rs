@@ -4,22 +4,31 @@
 //! what, which is [`crate::copy`]'s. CRC64NVME costs about 0.1 CPU seconds per GiB, MD5 about 1.6, so MD5 is only
 //! computed where somebody can check it.
 
+mod declared;
+
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest};
 use md5::{Digest as _, Md5};
+
+pub use declared::{Algorithm, Checksum, Coverage, DeclaredChecksum, RunningChecksum};
 
 /// Which digests to compute besides CRC64NVME, which is always computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DigestSet {
     /// MD5, for ETags.
     pub md5: bool,
-    /// CRC-64/XZ, for `x-oss-hash-crc64ecma`.
-    pub crc64_xz: bool,
+    /// One more, that the other side declares.
+    pub other: Option<Algorithm>,
+}
+
+impl DigestSet {
+    /// MD5.
+    pub const MD5: Self = Self { md5: true, other: None };
 }
 
 /// Computes the asked-for digests over a stream of bytes.
 pub struct Hasher {
     crc64_nvme: CrcDigest,
-    crc64_xz: Option<CrcDigest>,
+    other: Option<RunningChecksum>,
     md5: Option<Md5>,
     length_bytes: u64,
 }
@@ -35,10 +44,10 @@ impl std::fmt::Debug for Hasher {
 pub struct Digests {
     /// CRC-64/NVME.
     pub crc64_nvme: u64,
-    /// CRC-64/XZ, if asked for.
-    pub crc64_xz: Option<u64>,
     /// MD5, if asked for.
     pub md5: Option<[u8; 16]>,
+    /// The one more, if asked for.
+    pub other: Option<Checksum>,
     /// How many bytes passed.
     pub length_bytes: u64,
 }
@@ -48,8 +57,8 @@ impl Hasher {
     pub fn new(set: DigestSet) -> Self {
         Self {
             crc64_nvme: CrcDigest::new(CrcAlgorithm::Crc64Nvme),
-            crc64_xz: set.crc64_xz.then(|| CrcDigest::new(CrcAlgorithm::Crc64Xz)),
             md5: set.md5.then(Md5::new),
+            other: set.other.map(RunningChecksum::new),
             length_bytes: 0,
         }
     }
@@ -57,11 +66,11 @@ impl Hasher {
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.crc64_nvme.update(bytes);
-        if let Some(crc) = &mut self.crc64_xz {
-            crc.update(bytes);
-        }
         if let Some(md5) = &mut self.md5 {
             md5.update(bytes);
+        }
+        if let Some(other) = &mut self.other {
+            other.update(bytes);
         }
         self.length_bytes += bytes.len() as u64;
     }
@@ -70,8 +79,8 @@ impl Hasher {
     pub fn finish(&self) -> Digests {
         Digests {
             crc64_nvme: self.crc64_nvme.finalize(),
-            crc64_xz: self.crc64_xz.as_ref().map(CrcDigest::finalize),
             md5: self.md5.clone().map(|md5| md5.finalize().into()),
+            other: self.other.as_ref().map(RunningChecksum::finish),
             length_bytes: self.length_bytes,
         }
     }
@@ -87,11 +96,6 @@ pub fn digest(bytes: &[u8], set: DigestSet) -> Digests {
 /// The CRC64NVME of two stretches laid end to end, from the checksum of each and the length of the second.
 pub fn combine_crc64_nvme(first: u64, second: u64, second_length_bytes: u64) -> u64 {
     crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, first, second, second_length_bytes)
-}
-
-/// The same for CRC-64/XZ.
-pub fn combine_crc64_xz(first: u64, second: u64, second_length_bytes: u64) -> u64 {
-    crc_fast::checksum_combine(CrcAlgorithm::Crc64Xz, first, second, second_length_bytes)
 }
 
 /// The form `x-amz-checksum-crc64nvme` takes: base64 of the eight big-endian bytes.
@@ -113,13 +117,13 @@ mod tests {
 
     use super::*;
 
-    const EVERYTHING: DigestSet = DigestSet { md5: true, crc64_xz: true };
+    const EVERYTHING: DigestSet = DigestSet { md5: true, other: Some(Algorithm::Crc32c) };
 
     #[test]
     fn the_published_check_values_come_out() {
         let digests = digest(b"123456789", EVERYTHING);
         assert_eq!(digests.crc64_nvme, 0xAE8B_1486_0A79_9888);
-        assert_eq!(digests.crc64_xz, Some(0x995D_C9BB_DF19_39FA));
+        assert_eq!(digests.other, Some(Checksum::of(Algorithm::Crc32c, b"123456789")));
         assert_eq!(crc64_to_base64(digests.crc64_nvme), "rosUhgp5mIg=");
         assert_eq!(crc64_from_base64("rosUhgp5mIg="), Some(digests.crc64_nvme));
         assert_eq!(crc64_from_base64("rosUhgp5mIg=-2"), None);

@@ -5,6 +5,7 @@
 //! of one generation; digests are computed as bytes pass and checked before the last byte is let through; no body but
 //! a small one is ever held in memory, and those only within the byte budget.
 
+mod declared;
 mod multipart;
 mod whole;
 mod within;
@@ -14,8 +15,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::checksum::{DigestSet, Digests};
-use crate::receipt::{Copied, ReadCheck};
+use crate::receipt::Copied;
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::state::SharedState;
@@ -25,8 +25,8 @@ use crate::unfit::{Unfit, sidecar_key};
 use crate::upload::UploadRecords;
 use crate::versions::Versions;
 use crate::{
-    Attributes, Body, Capabilities, Clock, ETag, ETagCheck, Error, ErrorKind, Key, ObjectHead, PartPlan,
-    PartPlanError, SharedQueue, StorageClass, Support,
+    Attributes, Body, Capabilities, Clock, ETag, Error, ErrorKind, Key, ObjectHead, PartPlan, PartPlanError,
+    SharedQueue, StorageClass,
 };
 
 const MIB: u64 = 1 << 20;
@@ -341,52 +341,7 @@ fn same_generation(asked: Option<&ETag>, head: &ObjectHead) -> Result<(), CopyEr
     }
 }
 
-/// Which digests to compute so that both ends can be checked.
-fn digests_for(route: &Route, head: &ObjectHead) -> DigestSet {
-    let source_tag_is_md5 =
-        head.etag.as_ref().is_some_and(|etag| etag.as_md5().is_some() || etag.parts() == Some(1))
-            && route.source_etags.wants_md5();
-    let destination_says_crc = route.destination.capabilities().crc64_nvme == Support::Yes;
-    DigestSet {
-        md5: source_tag_is_md5 || (!destination_says_crc && route.destination_etags.wants_md5()),
-        crc64_xz: head.checksums.crc64_xz.is_some(),
-    }
-}
-
 /// Whether a tag says that its object was written in several parts.
 fn is_in_parts(etag: &ETag) -> bool {
     etag.parts().is_some_and(|parts| parts > 1)
-}
-
-/// Checks the digests of a whole object against everything the source declared about it.
-fn check_read(route: &Route, head: &ObjectHead, digests: &Digests) -> Result<ReadCheck, Error> {
-    let wrong = |what: &str, declared: String, computed: String| {
-        Error::new(
-            ErrorKind::Corrupt,
-            format!("the source declared {what} {declared}, its bytes have {computed}"),
-        )
-    };
-    let mut check = ReadCheck::Length;
-    let crcs = [
-        ("CRC64NVME", head.checksums.crc64_nvme, Some(digests.crc64_nvme)),
-        ("CRC-64/XZ", head.checksums.crc64_xz, digests.crc64_xz),
-    ];
-    for (what, declared, computed) in crcs {
-        if let (Some(declared), Some(computed)) = (declared, computed) {
-            if declared != computed {
-                return Err(wrong(what, format!("{declared:016x}"), format!("{computed:016x}")));
-            }
-            check = ReadCheck::Crc64;
-        }
-    }
-    if let (Some(etag), Some(md5)) = (&head.etag, digests.md5) {
-        match route.source_etags.check(etag, head.encryption, md5) {
-            ETagCheck::Match => check = ReadCheck::Etag,
-            ETagCheck::Mismatch => {
-                return Err(wrong("the MD5", etag.to_string(), ETag::from_md5(md5).to_string()));
-            }
-            ETagCheck::SaysNothing => {}
-        }
-    }
-    Ok(check)
 }

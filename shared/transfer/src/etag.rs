@@ -57,7 +57,7 @@ impl ETag {
     /// The number of parts, for a tag of the form `HEX-N`.
     pub fn parts(&self) -> Option<u32> {
         let (digest, parts) = self.0.split_once('-')?;
-        unhex(digest)?;
+        unhex::<16>(digest)?;
         parts.parse().ok().filter(|parts| (1..=10_000).contains(parts))
     }
 
@@ -115,12 +115,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-pub(crate) fn unhex(text: &str) -> Option<[u8; 16]> {
+pub(crate) fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     let text = text.as_bytes();
-    if text.len() != 32 {
+    if text.len() != 2 * BYTES {
         return None;
     }
-    let mut digest = [0; 16];
+    let mut digest = [0; BYTES];
     for (byte, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
         let high = char::from(pair[0]).to_digit(16)?;
         let low = char::from(pair[1]).to_digit(16)?;

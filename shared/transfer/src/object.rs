@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::attribute_rules::ObjectLock;
+use crate::checksum::{Checksum, DeclaredChecksum};
 use crate::store::RestoreState;
 use crate::{ETag, Key};
 
@@ -103,13 +104,20 @@ pub enum Encryption {
     CustomerKey,
 }
 
-/// Full-object checksums that a store declared, where it did.
+/// Checksums that a store declared of an object, where it did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeclaredChecksums {
-    /// `x-amz-checksum-crc64nvme`.
+    /// `x-amz-checksum-crc64nvme`, over the whole object.
     pub crc64_nvme: Option<u64>,
-    /// `x-oss-hash-crc64ecma`: CRC-64/XZ.
-    pub crc64_xz: Option<u64>,
+    /// Of all others that it declared, the cheapest; one over the whole object before one over its parts.
+    pub other: Option<DeclaredChecksum>,
+}
+
+impl DeclaredChecksums {
+    /// The other one, where it is over the whole object.
+    pub fn other_of_whole(&self) -> Option<Checksum> {
+        self.other.and_then(|declared| declared.of_whole())
+    }
 }
 
 /// What a HEAD, or the head of a GET, says.
@@ -131,7 +139,7 @@ pub struct ObjectHead {
     pub encryption: Encryption,
     /// Where an archived object stands on its way to being readable.
     pub restore: RestoreState,
-    /// Checksums over the whole object that the store declared.
+    /// Checksums that the store declared of the object.
     pub checksums: DeclaredChecksums,
     /// The part that was asked about, where the store can tell.
     pub part: Option<PartOfObject>,

@@ -132,6 +132,14 @@ pub enum ReadCheck {
     Etag,
     /// A CRC-64 over the whole object that the source declared.
     Crc64,
+    /// A CRC32C that the source declared, over the whole object or over its parts.
+    Crc32c,
+    /// The same of a CRC32.
+    Crc32,
+    /// The same of a SHA-1.
+    Sha1,
+    /// The same of a SHA-256.
+    Sha256,
     /// Nothing: the store copied the object by itself, and the bytes never passed by.
     ServerSide,
     /// The declared length only: the source gave no digest.

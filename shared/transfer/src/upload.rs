@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::checksum::{DigestSet, Digests, digest};
+use crate::checksum::{Algorithm, Checksum, DigestSet, Digests, digest};
 use crate::etag::{hex, unhex};
 use crate::state::{SharedState, StateCondition, StateName, StateTag};
 use crate::store::{StoreName, UploadId};
@@ -154,10 +154,10 @@ impl UploadRecords {
 pub struct NotedDigests {
     /// CRC-64/NVME.
     pub crc64_nvme: u64,
-    /// CRC-64/XZ, where it was computed.
-    pub crc64_xz: Option<u64>,
     /// MD5, where it was computed.
     pub md5: Option<[u8; 16]>,
+    /// The one more that was computed.
+    pub other: Option<Checksum>,
 }
 
 const RECORD: &str = "/upload.json";
@@ -182,7 +182,7 @@ fn parts_prefix(record: &UploadRecord) -> String {
 
 /// Keys and upload ids are of any length and letters; 128 bits of digest name them safely.
 fn name_of(text: &str) -> String {
-    let set = DigestSet { md5: true, ..DigestSet::default() };
+    let set = DigestSet::MD5;
     hex(&digest(text.as_bytes(), set).md5.unwrap_or_default())
 }
 
@@ -190,14 +190,14 @@ fn plain(name: String) -> Result<StateName> {
     StateName::new(name).map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))
 }
 
-/// `00007_nHEX_xHEX_mHEX`: the part's number and its digests, each behind its letter.
+/// `00007_nHEX_mHEX_xHEX`: the part's number and its digests, each behind its letter.
 fn part_words(part_number: u32, digests: &Digests) -> String {
     let mut words = format!("{part_number:05}_n{:016x}", digests.crc64_nvme);
-    if let Some(crc) = digests.crc64_xz {
-        words.push_str(&format!("_x{crc:016x}"));
-    }
     if let Some(md5) = digests.md5 {
         words.push_str(&format!("_m{}", hex(&md5)));
+    }
+    if let Some(other) = digests.other {
+        words.push_str(&format!("_{}{other}", letter(other.algorithm())));
     }
     words
 }
@@ -206,16 +206,29 @@ fn read_part_words(words: &str) -> Option<(u32, NotedDigests)> {
     let mut words = words.split('_');
     let part_number = words.next()?.parse().ok()?;
     let mut crc64_nvme = None;
-    let (mut crc64_xz, mut md5) = (None, None);
+    let (mut md5, mut other) = (None, None);
     for word in words {
         match word.split_at_checked(1)? {
             ("n", crc) => crc64_nvme = u64::from_str_radix(crc, 16).ok(),
-            ("x", crc) => crc64_xz = u64::from_str_radix(crc, 16).ok(),
             ("m", digits) => md5 = unhex(digits),
-            _ => {}
+            (initial, digits) => {
+                let algorithm = Algorithm::ALL.into_iter().find(|algorithm| letter(*algorithm) == initial);
+                other = other.or(algorithm.and_then(|algorithm| Checksum::from_hex(algorithm, digits)));
+            }
         }
     }
-    Some((part_number, NotedDigests { crc64_nvme: crc64_nvme?, crc64_xz, md5 }))
+    Some((part_number, NotedDigests { crc64_nvme: crc64_nvme?, md5, other }))
+}
+
+/// What a checksum's digits stand behind.
+fn letter(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Crc64Xz => "x",
+        Algorithm::Crc32c => "c",
+        Algorithm::Crc32 => "i",
+        Algorithm::Sha1 => "s",
+        Algorithm::Sha256 => "t",
+    }
 }
 
 #[cfg(test)]
@@ -256,10 +269,10 @@ mod tests {
         records.begin(&first, slot.clone()).await.expect("begun");
         let late = records.begin(&second, slot).await.expect_err("somebody was first");
         assert_eq!(late.kind(), ErrorKind::PreconditionFailed);
-        let digests = digest(b"bytes", DigestSet { md5: true, crc64_xz: true });
+        let digests = digest(b"bytes", DigestSet { md5: true, other: Some(Algorithm::Crc64Xz) });
         records.note_part(&first, 7, &digests).await.expect("noted");
         let noted = records.noted_parts(&first).await.expect("parts");
-        assert_eq!((noted[&7].md5, noted[&7].crc64_xz), (digests.md5, digests.crc64_xz));
+        assert_eq!((noted[&7].md5, noted[&7].other), (digests.md5, digests.other));
         assert!(records.noted_parts(&second).await.expect("parts").is_empty(), "of another upload");
 
         // The second takes the first one's place; forgetting the first leaves it alone.
@@ -296,11 +309,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_parts_name_says_its_digests(number in 1..=10_000u32, crc64_nvme: u64, crc64_xz: Option<u64>, md5: Option<[u8; 16]>) {
-            let digests = Digests { crc64_nvme, crc64_xz, md5, length_bytes: 1 };
+        fn a_parts_name_says_its_digests(number in 1..=10_000u32, crc64_nvme: u64, md5: Option<[u8; 16]>, algorithm: Option<prop::sample::Index>) {
+            let other = algorithm.map(|index| Checksum::of(*index.get(&Algorithm::ALL), b"part"));
+            let digests = Digests { crc64_nvme, md5, other, length_bytes: 1 };
             let words = part_words(number, &digests);
             prop_assert!(StateName::new(words.clone()).is_ok());
-            prop_assert_eq!(read_part_words(&words), Some((number, NotedDigests { crc64_nvme, crc64_xz, md5 })));
+            prop_assert_eq!(read_part_words(&words), Some((number, NotedDigests { crc64_nvme, md5, other })));
         }
     }
 }

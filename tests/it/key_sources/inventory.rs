@@ -60,7 +60,7 @@ fn inventory(files: &[Vec<u8>]) -> (String, Vec<(String, Vec<u8>)>) {
     let entries: Vec<_> = named
         .iter()
         .map(|(key, file)| {
-            let md5 = digest(file, DigestSet { md5: true, crc64_xz: false }).md5.expect("asked for");
+            let md5 = digest(file, DigestSet::MD5).md5.expect("asked for");
             json!({"key": key, "size": file.len(), "MD5checksum": ETag::from_md5(md5).to_string().trim_matches('"')})
         })
         .collect();

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::http::Headers;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use ferry_transfer::attribute_rules::{ObjectLock, RetentionMode};
-use ferry_transfer::checksum::crc64_from_base64;
+use ferry_transfer::checksum::{Algorithm, Checksum, Coverage, DeclaredChecksum, crc64_from_base64};
 use ferry_transfer::store::RestoreState;
 use ferry_transfer::{
     Attributes, ByteRange, DeclaredChecksums, ETag, Encryption, Error, ErrorKind, ObjectHead, PartOfObject,
@@ -135,16 +135,41 @@ pub(super) fn to_head(headers: &Headers, posture: Posture) -> Result<ObjectHead>
             .or_else(|| headers.get("x-oss-restore"))
             .map(RestoreState::parse)
             .unwrap_or_default(),
-        checksums: DeclaredChecksums {
-            // On a range that happens to be a part, Amazon answers the part's checksum in this header.
-            crc64_nvme: headers
-                .get("x-amz-checksum-crc64nvme")
-                .filter(|_| !headers.contains_key("content-range"))
-                .and_then(crc64_from_base64),
-            crc64_xz: headers.get("x-oss-hash-crc64ecma").and_then(|crc| crc.parse().ok()),
-        },
+        checksums: checksums(headers),
         part: part(headers),
     })
+}
+
+/// The checksums that an answer declares of the whole object.
+fn checksums(headers: &Headers) -> DeclaredChecksums {
+    // Of a range that happens to be a part, Amazon tells the part's checksum. Alibaba's is always the whole object's.
+    let own = |name: &str| headers.get(name).filter(|_| !headers.contains_key("content-range"));
+    let of_alibaba = headers.get("x-oss-hash-crc64ecma").and_then(|crc| crc.parse::<u64>().ok());
+    let of_alibaba = of_alibaba.and_then(|crc| Checksum::new(Algorithm::Crc64Xz, &crc.to_be_bytes()));
+    let kind = own("x-amz-checksum-type");
+    let of_amazon = Algorithm::ALL.into_iter().filter_map(|algorithm| {
+        DeclaredChecksum::from_header(algorithm, own(checksum_header(algorithm)?)?, kind)
+    });
+    let whole = |checksum| DeclaredChecksum { checksum, coverage: Coverage::Whole };
+    DeclaredChecksums {
+        crc64_nvme: own("x-amz-checksum-crc64nvme").and_then(crc64_from_base64),
+        other: of_alibaba
+            .map(whole)
+            .into_iter()
+            .chain(of_amazon)
+            .min_by_key(|declared| (declared.coverage != Coverage::Whole, declared.checksum.algorithm())),
+    }
+}
+
+/// Amazon's header for it.
+fn checksum_header(algorithm: Algorithm) -> Option<&'static str> {
+    match algorithm {
+        Algorithm::Crc64Xz => None,
+        Algorithm::Crc32c => Some("x-amz-checksum-crc32c"),
+        Algorithm::Crc32 => Some("x-amz-checksum-crc32"),
+        Algorithm::Sha1 => Some("x-amz-checksum-sha1"),
+        Algorithm::Sha256 => Some("x-amz-checksum-sha256"),
+    }
 }
 
 /// The part that was asked about. Only an answer to such a question counts parts.
@@ -315,6 +340,7 @@ mod tests {
                 ("x-amz-tagging-count", b"3"),
                 ("x-amz-server-side-encryption", b"aws:kms:dsse"),
                 ("x-amz-checksum-crc64nvme", b"rosUhgp5mIg="),
+                ("x-amz-checksum-sha1", b"98PDHYCOBHMt+Wll/Mw0xHreNEE="),
                 ("x-oss-hash-crc64ecma", b"5981764153023615706"),
                 ("x-amz-storage-class", b"STANDARD"),
                 ("x-amz-version-id", b"null"),
@@ -331,7 +357,8 @@ mod tests {
         assert_eq!(head.tag_count, 3);
         assert_eq!(head.encryption, Encryption::Kms);
         assert_eq!(head.checksums.crc64_nvme, Some(0xAE8B_1486_0A79_9888));
-        assert_eq!(head.checksums.crc64_xz, Some(5_981_764_153_023_615_706));
+        // Of two, the one that costs less.
+        assert_eq!(of_alibaba(&head), Some(5_981_764_153_023_615_706));
         assert_eq!(head.attributes.storage_class, None);
         assert_eq!(head.version_id, None);
         assert_eq!(head.attributes.user_metadata["a"], "1,2");
@@ -351,6 +378,26 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Transient);
     }
 
+    fn of_alibaba(head: &ObjectHead) -> Option<u64> {
+        let declared = head.checksums.other_of_whole()?;
+        assert_eq!(declared.algorithm(), Algorithm::Crc64Xz);
+        Some(u64::from_be_bytes(declared.bytes().try_into().expect("eight bytes")))
+    }
+
+    #[test]
+    fn the_whole_is_declared_better_than_its_parts() {
+        let head = to_head(
+            &headers(&[
+                ("content-length", b"9"),
+                ("x-amz-checksum-crc32c", b"4waSgw==-3"),
+                ("x-amz-checksum-sha1", b"98PDHYCOBHMt+Wll/Mw0xHreNEE="),
+            ]),
+            Posture::Aws,
+        );
+        let declared = head.expect("head").checksums.other.expect("declared");
+        assert_eq!((declared.checksum.algorithm(), declared.coverage), (Algorithm::Sha1, Coverage::Whole));
+    }
+
     #[test]
     fn the_checksum_of_a_part_is_not_taken_for_the_objects() {
         let head = to_head(
@@ -358,6 +405,7 @@ mod tests {
                 ("content-length", b"5"),
                 ("content-range", b"bytes 5-9/100"),
                 ("x-amz-checksum-crc64nvme", b"rosUhgp5mIg="),
+                ("x-amz-checksum-crc32c", b"4waSgw=="),
                 ("x-oss-hash-crc64ecma", b"7"),
             ]),
             Posture::Aws,
@@ -365,7 +413,7 @@ mod tests {
         .expect("head");
         assert_eq!(head.checksums.crc64_nvme, None);
         // Alibaba's is always the whole object's.
-        assert_eq!(head.checksums.crc64_xz, Some(7));
+        assert_eq!(of_alibaba(&head), Some(7));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Intercept for Md5InsteadOfCrc32 {
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request_mut();
-        let set = DigestSet { md5: true, ..DigestSet::default() };
+        let set = DigestSet::MD5;
         let md5 = request.body().bytes().and_then(|document| digest(document, set).md5);
         let headers = request.headers_mut();
         headers.remove("x-amz-checksum-crc32");

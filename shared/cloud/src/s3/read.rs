@@ -9,14 +9,14 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
 use ferry_transfer::store::{GetRequest, GetResponse, HeadRequest};
-use ferry_transfer::{Body, ByteRange, Error, ErrorKind, Key, ObjectHead, Result, StoreName};
+use ferry_transfer::{Body, ByteRange, Error, ErrorKind, Key, ObjectHead, Result, StoreName, Support};
 use futures::StreamExt as _;
 use http_body_util::BodyDataStream;
 
 use super::error::Place;
 use super::intercept::{Answer, ReadHead};
 use super::lean::ChecksumMismatch;
-use super::{ANSWER_TIMEOUT, Posture, S3Bucket, answered};
+use super::{ANSWER_TIMEOUT, S3Bucket, answered};
 
 impl S3Bucket {
     pub(super) async fn head_object(&self, request: HeadRequest) -> Result<ObjectHead> {
@@ -47,6 +47,7 @@ impl S3Bucket {
             .set_if_match(request.if_match.as_ref().map(ferry_transfer::ETag::quoted))
             .set_version_id(request.version_id.clone())
             .set_range(request.range.map(|range| range.to_string()))
+            .set_checksum_mode(self.checksum_mode())
             .customize()
             .interceptor(answer.clone());
         let outcome = answered(&place, ANSWER_TIMEOUT, call.send()).await;
@@ -85,9 +86,10 @@ impl S3Bucket {
         }
     }
 
-    /// Whether a HEAD asks for the object's checksum: where the store stores one.
-    fn checksum_mode(&self) -> Option<ChecksumMode> {
-        (self.posture() == Posture::Aws).then_some(ChecksumMode::Enabled)
+    /// Whether a read asks for the object's checksums: where the store tells them.
+    pub(super) fn checksum_mode(&self) -> Option<ChecksumMode> {
+        let declares = self.capabilities.declares_checksums == Support::Yes;
+        declares.then_some(ChecksumMode::Enabled)
     }
 }
 

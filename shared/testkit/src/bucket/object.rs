@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use ferry_transfer::checksum::{Checksum, Coverage, DeclaredChecksum, RunningChecksum};
 use ferry_transfer::store::RestoreState;
 use ferry_transfer::{Attributes, DeclaredChecksums, ETag, Encryption, ObjectHead};
 use time::OffsetDateTime;
 
-use super::{Payload, Refusal, Restore};
+use super::{Declares, Payload, Refusal, Restore};
 
 /// An object. Shared; a change makes a new one.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct StoredObject {
     pub etag: ETag,
     /// When the bucket took it in, in whole seconds.
     pub last_modified: OffsetDateTime,
+    /// What is declared of the bytes.
+    pub checksums: DeclaredChecksums,
     /// Sizes of the parts it was made of; empty for an object put in one piece.
     pub part_sizes_bytes: Vec<u64>,
     /// The restore that was asked for, if it is an archived object.
@@ -62,10 +65,47 @@ impl StoredObject {
             tag_count: u32::try_from(tags.len()).unwrap_or(u32::MAX),
             encryption: Encryption::StoreManaged,
             restore: RestoreState::None,
-            checksums: DeclaredChecksums { crc64_nvme: Some(self.payload.crc64_nvme()), crc64_xz: None },
+            checksums: self.checksums,
             part: None,
         }
     }
+}
+
+/// What a bucket declares of an object made of parts of these sizes; of none, where it was put in one piece.
+pub(super) fn declared(rule: Declares, payload: &Payload, part_sizes_bytes: &[u64]) -> DeclaredChecksums {
+    let of = |algorithm, range| {
+        let mut running = RunningChecksum::new(algorithm);
+        for chunk in payload.slice(range) {
+            running.update(&chunk);
+        }
+        running.finish()
+    };
+    let whole = |algorithm| DeclaredChecksum {
+        checksum: of(algorithm, 0..payload.size_bytes()),
+        coverage: Coverage::Whole,
+    };
+    let other = match rule {
+        Declares::Crc64Nvme => {
+            return DeclaredChecksums { crc64_nvme: Some(payload.crc64_nvme()), other: None };
+        }
+        Declares::Nothing => None,
+        Declares::Whole(algorithm) => Some(whole(algorithm)),
+        Declares::Composite(algorithm) if part_sizes_bytes.is_empty() => Some(whole(algorithm)),
+        Declares::Composite(algorithm) => {
+            let mut offset = 0;
+            let parts: Vec<Checksum> = part_sizes_bytes
+                .iter()
+                .map(|size| {
+                    offset += size;
+                    of(algorithm, offset - size..offset)
+                })
+                .collect();
+            let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+            let checksum = Checksum::composite(algorithm, &parts);
+            Some(DeclaredChecksum { checksum, coverage: Coverage::Parts(count) })
+        }
+    };
+    DeclaredChecksums { crc64_nvme: None, other }
 }
 
 /// Attributes as a bucket keeps them.

@@ -27,7 +27,7 @@ pub struct PayloadBuilder {
 
 impl Default for PayloadBuilder {
     fn default() -> Self {
-        Self { chunks: Vec::new(), hasher: Hasher::new(DigestSet { md5: true, crc64_xz: false }) }
+        Self { chunks: Vec::new(), hasher: Hasher::new(DigestSet::MD5) }
     }
 }
 

@@ -10,7 +10,7 @@ use ferry_transfer::store::WriteCondition;
 use ferry_transfer::{Attributes, ETag};
 use time::OffsetDateTime;
 
-use super::{Bucket, Payload, Refusal, StoredObject, object};
+use super::{Arrival, Bucket, Payload, Refusal, StoredObject, object};
 
 /// Most parts of one upload (AWS, "Amazon S3 multipart upload limits").
 const PARTS_MAX: u32 = 10_000;
@@ -120,7 +120,7 @@ impl Bucket {
         self.check_write(&state, key, &completion.condition)?;
         let object = self.assemble(&mut state, parts, attributes, Some(completion))?;
         state.uploads.remove(&id);
-        Ok(state.admit(self.settings.versioning, key, object))
+        Ok(self.admit(&mut state, key, object))
     }
 
     /// Writes an object out of parts at once.
@@ -136,7 +136,7 @@ impl Bucket {
         let mut state = self.write();
         self.check_write(&state, key, condition)?;
         let object = self.assemble(&mut state, parts, attributes, None)?;
-        Ok(state.admit(self.settings.versioning, key, object))
+        Ok(self.admit(&mut state, key, object))
     }
 
     /// Drops an upload and its parts.
@@ -195,7 +195,7 @@ impl Bucket {
         parts: Vec<Payload>,
         attributes: Attributes,
         declared: Option<&Completion>,
-    ) -> Result<StoredObject, Refusal> {
+    ) -> Result<Arrival, Refusal> {
         let md5s: Vec<[u8; 16]> = parts.iter().map(Payload::md5).collect();
         let part_sizes_bytes = parts.iter().map(Payload::size_bytes).collect();
         let payload = Payload::concat(parts);
@@ -207,15 +207,8 @@ impl Bucket {
                 return Err(Refusal::BadDigest("x-amz-checksum-crc64nvme"));
             }
         }
-        Ok(StoredObject {
-            etag: state.name_generation(self.settings().etag_rule, || ETag::from_part_md5s(&md5s)),
-            payload,
-            attributes,
-            last_modified: self.now(),
-            part_sizes_bytes,
-            restore: None,
-            version_id: None,
-        })
+        let etag = state.name_generation(self.settings().etag_rule, || ETag::from_part_md5s(&md5s));
+        Ok(Arrival { payload, attributes, etag, part_sizes_bytes })
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn parts_become_one_object(store: &dyn ObjectStore) -> Outcome 
     let head = store.head(HeadRequest::of(&key)).await?;
     if store.capabilities().multipart_etag_is_md5_of_md5s == Support::Yes {
         let md5 = |bytes: &[u8]| {
-            let set = DigestSet { md5: true, crc64_xz: false };
+            let set = DigestSet::MD5;
             digest(bytes, set).md5.unwrap_or_default()
         };
         let tag = ETag::from_part_md5s(&two_parts(store).map(|part| md5(&part)));

@@ -3,7 +3,7 @@
 //! Sources: Alibaba's "Compatibility with Amazon S3" (2026-03), OSS API reference and error pages, and issue threads of projects that
 //! use AWS SDKs on OSS (apache/polaris 3346, apache/doris 58078).
 
-use ferry_transfer::checksum::{DigestSet, digest};
+use ferry_transfer::checksum::{Algorithm, Checksum};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode, response};
 
@@ -175,8 +175,8 @@ impl Manners for AliyunOss {
         let (true, true, Some(object)) = (reads, head.status.is_success(), object) else {
             return;
         };
-        let set = DigestSet { md5: false, crc64_xz: true };
-        if let Some(crc) = digest(&object.payload.to_bytes(), set).crc64_xz {
+        let crc = Checksum::of(Algorithm::Crc64Xz, &object.payload.to_bytes());
+        if let Ok(crc) = crc.bytes().try_into().map(u64::from_be_bytes) {
             // Of the whole object, also where a range is answered; decimal.
             headers.insert("x-oss-hash-crc64ecma", HeaderValue::from(crc));
         }

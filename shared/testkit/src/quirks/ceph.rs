@@ -1,15 +1,31 @@
 //! Ceph RGW 16.2.
 //!
 //! Source: a run of it. It refuses trailers, does not know the right ETag of a conditional PUT, completes an upload without saying
-//! the object's ETag, and does not tell where parts lie.
+//! the object's ETag, does not tell where parts lie, and makes hyphens of underscores in names of user metadata.
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
-use http::{StatusCode, response};
+use http::{HeaderMap, HeaderName, StatusCode, response};
 
 use super::asked::Asked;
 use super::{Manners, Rejection};
 use crate::bucket::{BucketSettings, StoredObject};
 use crate::operation::Operation;
+
+/// What comes of reading headers as CGI variables, in which hyphens are underscores.
+fn hyphenate_metadata(headers: &mut HeaderMap) {
+    let underscored: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-amz-meta-") && name.as_str().contains('_'))
+        .cloned()
+        .collect();
+    for name in underscored {
+        if let (Some(value), Ok(hyphenated)) =
+            (headers.remove(&name), HeaderName::try_from(name.as_str().replace('_', "-")))
+        {
+            headers.insert(hyphenated, value);
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Ceph;
@@ -36,6 +52,7 @@ impl Manners for Ceph {
     }
 
     fn dress(&self, asked: &Asked, object: Option<&StoredObject>, head: &mut response::Parts) {
+        hyphenate_metadata(&mut head.headers);
         let (Operation::HeadObject, true, Some(object)) =
             (asked.target.operation, asked.query.has("partNumber"), object)
         else {

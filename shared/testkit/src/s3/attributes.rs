@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_transfer::attribute_rules::{ObjectLock, RetentionMode};
-use ferry_transfer::checksum::crc64_to_base64;
+use ferry_transfer::checksum::{Algorithm, Coverage, crc64_to_base64};
 use ferry_transfer::store::RestoreState;
 use ferry_transfer::{Attributes, StorageClass};
 use http::header::{
@@ -26,6 +26,10 @@ use crate::http_date::http_date;
 const META_PREFIX: &str = "x-amz-meta-";
 pub(super) const TAGGING: &str = "x-amz-tagging";
 pub(super) const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
+pub(super) const CRC32: &str = "x-amz-checksum-crc32";
+pub(super) const CRC32C: &str = "x-amz-checksum-crc32c";
+pub(super) const SHA1: &str = "x-amz-checksum-sha1";
+pub(super) const SHA256: &str = "x-amz-checksum-sha256";
 
 /// A header's text; `None` where there is none.
 pub(super) fn text(headers: &HeaderMap, name: &str) -> S3Result<Option<String>> {
@@ -168,10 +172,31 @@ pub(super) fn to_answer(object: &StoredObject, restore: RestoreState, checksum: 
     set(LAST_MODIFIED, Some(&http_date(object.last_modified)));
     set(ACCEPT_RANGES, Some("bytes"));
     if checksum == ChecksumMode::Told {
-        set(known(CRC64NVME), Some(&crc64_to_base64(object.payload.crc64_nvme())));
-        set(known("x-amz-checksum-type"), Some("FULL_OBJECT"));
+        let mut kind = None;
+        if let Some(crc) = object.checksums.crc64_nvme {
+            set(known(CRC64NVME), Some(&crc64_to_base64(crc)));
+            kind = Some("FULL_OBJECT");
+        }
+        if let Some(declared) = object.checksums.other
+            && let Some(name) = checksum_header(declared.checksum.algorithm())
+        {
+            set(known(name), Some(&declared.to_header()));
+            kind = Some(if declared.coverage == Coverage::Whole { "FULL_OBJECT" } else { "COMPOSITE" });
+        }
+        set(known("x-amz-checksum-type"), kind);
     }
     headers
+}
+
+/// Amazon's header for a checksum.
+fn checksum_header(algorithm: Algorithm) -> Option<&'static str> {
+    match algorithm {
+        Algorithm::Crc64Xz => None,
+        Algorithm::Crc32c => Some(CRC32C),
+        Algorithm::Crc32 => Some(CRC32),
+        Algorithm::Sha1 => Some(SHA1),
+        Algorithm::Sha256 => Some(SHA256),
+    }
 }
 
 /// User metadata beyond ASCII comes back as an encoded word (AWS, "Working with object metadata").

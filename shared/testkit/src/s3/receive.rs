@@ -13,14 +13,9 @@ use s3s::crypto::{Checksum as _, Crc32, Crc32c, Sha1, Sha256};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3Result, TrailingHeaders};
 
-use super::attributes::{CRC64NVME, text};
+use super::attributes::{CRC32, CRC32C, CRC64NVME, SHA1, SHA256, text};
 use super::refused::{broken_body, refused, with_code};
 use crate::bucket::{ChecksumHeaders, Payload, PayloadBuilder, Refusal};
-
-const CRC32: &str = "x-amz-checksum-crc32";
-const CRC32C: &str = "x-amz-checksum-crc32c";
-const SHA1: &str = "x-amz-checksum-sha1";
-const SHA256: &str = "x-amz-checksum-sha256";
 
 /// A body that arrived, with the checksum headers for the answer.
 #[derive(Debug)]

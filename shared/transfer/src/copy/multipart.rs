@@ -17,13 +17,14 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::declared::writing_wants_md5;
 use super::{Copier, CopyError, CopyRequest, InParts, same_generation};
 use crate::checksum::{DigestSet, Digests};
 use crate::receipt::{Copied, WriteCheck};
 use crate::route::Route;
 use crate::store::{UploadId, UploadedPart};
 use crate::upload::UploadRecord;
-use crate::{ETag, Error, ErrorKind, ObjectHead, PartPlan, Support};
+use crate::{ETag, Error, ErrorKind, ObjectHead, PartPlan};
 
 use begin::PartThere;
 use cut::Cut;
@@ -138,13 +139,8 @@ impl<'a> Upload<'a> {
         id: UploadId,
         record: Option<UploadRecord>,
     ) -> Self {
-        let destination_says_crc = route.destination.capabilities().crc64_nvme == Support::Yes;
-        let proof = ReadProof::choose(route, head, cut.boundaries);
-        let digests = DigestSet {
-            md5: matches!(proof, ReadProof::PartMd5s(_))
-                || (!destination_says_crc && route.destination_etags.wants_md5()),
-            crc64_xz: head.checksums.crc64_xz.is_some(),
-        };
+        let proof = ReadProof::choose(route, head, &cut);
+        let digests = proof.digests_of_a_part(writing_wants_md5(route));
         Self {
             route,
             request,

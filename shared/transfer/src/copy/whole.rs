@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Copier, CopyError, CopyRequest, Whole, cancelled, check_read, digests_for, same_generation};
+use super::declared::{check_read, digests_of_whole};
+use super::{Copier, CopyError, CopyRequest, Whole, cancelled, same_generation};
 use crate::checksum::Digests;
 use crate::receipt::{Copied, ReadCheck, WriteCheck};
 use crate::route::Route;
@@ -127,7 +128,7 @@ fn checked(
             Ok(())
         }
     };
-    let (body, digests) = body.checked(digests_for(route, head), check)?;
+    let (body, digests) = body.checked(digests_of_whole(route, head), check)?;
     Ok((body, digests, read_check))
 }
 

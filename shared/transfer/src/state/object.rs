@@ -72,7 +72,7 @@ impl StateStore for ObjectState {
         {
             return Err(refused(name));
         }
-        let digests = digest(&bytes, DigestSet { md5: true, ..DigestSet::default() });
+        let digests = digest(&bytes, DigestSet::MD5);
         let put = PutRequest {
             key: key.clone(),
             attributes: Attributes {

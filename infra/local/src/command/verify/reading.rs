@@ -47,8 +47,7 @@ async fn read(store: &SharedStore, entry: &Entry) -> ferry_transfer::Result<(Att
         attributes.tags = store.get_tags(&entry.key, None).await?;
         attributes.tags.sort();
     }
-    let (body, digests) =
-        response.body.checked(DigestSet { md5: true, crc64_xz: false }, |_digests| Ok(()))?;
+    let (body, digests) = response.body.checked(DigestSet::MD5, |_digests| Ok(()))?;
     drain(body).await?;
     let digests = digests.get().ok_or_else(|| {
         ferry_transfer::Error::new(

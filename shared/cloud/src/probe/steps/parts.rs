@@ -128,7 +128,7 @@ async fn etag_rule(trial: &Trial, upload: &Upload, etag: Option<ETag>, sent: &[(
         Some(etag) => Some(etag),
         None => trial.head(&upload.store, &upload.key).await.ok().and_then(|head| head.etag),
     };
-    let set = DigestSet { md5: true, ..DigestSet::default() };
+    let set = DigestSet::MD5;
     let md5s: Vec<[u8; 16]> = sent.iter().filter_map(|(_, bytes)| digest(bytes, set).md5).collect();
     let Some(etag) = etag else {
         trial.tell("etag of parts", Outcome::No, "the object has none");

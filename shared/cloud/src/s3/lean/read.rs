@@ -20,8 +20,8 @@ impl S3Bucket {
         let place = self.place("HeadObject", Some(&key));
         let part_number = part_number.map(|number| number.to_string());
         let query = query([("partNumber", part_number.as_deref()), ("versionId", version_id.as_deref())]);
-        let call = Call::new(Method::HEAD, Some(&key), query)
-            .header("x-amz-checksum-mode", self.declares_checksums());
+        let call =
+            Call::new(Method::HEAD, Some(&key), query).header("x-amz-checksum-mode", self.asked_checksums());
         let answer = lean.send(&place, call).await?;
         let read = ReadAnswer::of(answer.status, &answer.headers, self.posture())
             .map_err(|error| place.locate(error))?;
@@ -34,7 +34,7 @@ impl S3Bucket {
         let call = Call::new(Method::GET, Some(&key), query([("versionId", version_id.as_deref())]))
             .header("if-match", if_match.as_ref().map(ETag::quoted))
             .header("range", range.map(|range| range.to_string()))
-            .header("x-amz-checksum-mode", self.declares_checksums());
+            .header("x-amz-checksum-mode", self.asked_checksums());
         let answer = lean.send(&place, call).await?;
         let read = ReadAnswer::of(answer.status, &answer.headers, self.posture())
             .map_err(|error| place.locate(error))?;
@@ -63,8 +63,8 @@ impl S3Bucket {
         }
     }
 
-    /// Whether to ask for the checksums of an object: where the store stores them.
-    fn declares_checksums(&self) -> Option<&'static str> {
-        (self.posture() == Posture::Aws).then_some("ENABLED")
+    /// As the SDK's path asks.
+    fn asked_checksums(&self) -> Option<&'static str> {
+        self.checksum_mode().map(|_| "ENABLED")
     }
 }

@@ -330,6 +330,6 @@ async fn tags_go_to_a_compatible_store_under_an_md5() {
 
 fn md5_of(bytes: &[u8]) -> String {
     use base64::Engine as _;
-    let set = DigestSet { md5: true, ..DigestSet::default() };
+    let set = DigestSet::MD5;
     base64::engine::general_purpose::STANDARD.encode(digest(bytes, set).md5.expect("asked for"))
 }

@@ -3,6 +3,7 @@
 //! Owns: finding the boundaries that the source object was written with. With the same boundaries the copy has the same ETag, and the
 //! MD5s of its parts prove the reading. A store that tells them is asked (`HeadObject` with `partNumber`); else they are guessed.
 
+use crate::checksum::Coverage;
 use crate::copy::{Copier, CopyError, is_in_parts};
 use crate::route::Route;
 use crate::store::HeadRequest;
@@ -63,7 +64,10 @@ async fn source_part(
     head: &ObjectHead,
     generation: &ETag,
 ) -> Result<Option<PartOfObject>, CopyError> {
-    let means_something = route.source.capabilities().multipart_etag_is_md5_of_md5s.may();
+    let checksums_over_parts =
+        head.checksums.other.is_some_and(|declared| declared.coverage != Coverage::Whole);
+    let means_something =
+        route.source.capabilities().multipart_etag_is_md5_of_md5s.may() || checksums_over_parts;
     if !is_in_parts(generation) || !means_something {
         return Ok(None);
     }

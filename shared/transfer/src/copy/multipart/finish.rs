@@ -163,7 +163,8 @@ impl Upload<'_> {
         }
         // Equal multipart ETags are equal bytes, end to end: each store hashed its own.
         let same_tag = written.etag.as_ref() == Some(self.generation) && self.generation.parts().is_some();
-        let read_check = if same_tag { ReadCheck::Etag } else { read_check };
+        let read_check =
+            if same_tag && read_check == ReadCheck::Length { ReadCheck::Etag } else { read_check };
         let weakest_part = if parts.iter().all(|part| part.check == WriteCheck::Crc64) {
             WriteCheck::Crc64
         } else if parts.iter().all(|part| part.check != WriteCheck::Length) {

@@ -6,9 +6,8 @@
 use futures::StreamExt;
 
 use super::begin::{PartThere, state_failed};
-use super::proof::ReadProof;
 use super::{Part, Upload};
-use crate::checksum::Digests;
+use crate::checksum::{DigestSet, Digests};
 use crate::copy::{Copier, CopyError, same_generation};
 use crate::receipt::WriteCheck;
 use crate::retry::Retries;
@@ -83,30 +82,32 @@ impl Upload<'_> {
     /// Whether the store lists every digest that is wanted, and has checked it against what was sent.
     fn listing_says_enough(&self) -> bool {
         let lists_crc = self.route.destination.capabilities().crc64_nvme == Support::Yes;
-        lists_crc && !self.digests.md5 && !self.digests.crc64_xz
+        lists_crc && self.digests == DigestSet::default()
     }
 
     /// A part that is there, where enough is known of it without another look at the source.
     fn known_part(&self, there: &PartThere) -> Option<Part> {
-        if matches!(self.proof, ReadProof::WholeMd5(_)) {
-            // Its place in the MD5 of the whole has to be read.
+        if self.proof.needs_order() {
+            // Its place in the digest of the whole has to be read.
             return None;
         }
         let PartThere { listed, noted } = there;
         let digests = match (noted, listed.crc64_nvme) {
             (Some(noted), crc) if crc.is_none_or(|crc| crc == noted.crc64_nvme) => Digests {
                 crc64_nvme: noted.crc64_nvme,
-                crc64_xz: noted.crc64_xz,
                 md5: noted.md5,
+                other: noted.other,
                 length_bytes: listed.size_bytes,
             },
             (None, Some(crc)) if self.listing_says_enough() => {
-                Digests { crc64_nvme: crc, crc64_xz: None, md5: None, length_bytes: listed.size_bytes }
+                Digests { crc64_nvme: crc, md5: None, other: None, length_bytes: listed.size_bytes }
             }
             _ => return None,
         };
         let wanted = self.digests;
-        let lacks = (wanted.md5 && digests.md5.is_none()) || (wanted.crc64_xz && digests.crc64_xz.is_none());
+        let noted_other = digests.other.map(|other| other.algorithm());
+        let lacks = (wanted.md5 && digests.md5.is_none())
+            || wanted.other.is_some_and(|other| noted_other != Some(other));
         if lacks { None } else { self.compared(listed, digests, None) }
     }
 

@@ -1,99 +1,178 @@
 //! The proof that what was read is what the source holds.
 //!
 //! Owns: which of the source's own digests is checked, the cheapest that covers every byte, and what is done when it does not come
-//! out. A declared CRC is combined from the parts, and costs next to nothing. Without one, the ETag is all there is: of an object
-//! in parts it is checked by the MD5s of the same parts; of an object put in one piece it is one MD5 from the first byte to the
-//! last, so its parts are read one after another (a store takes at most 5 GiB in one piece, and other objects go on meanwhile).
-//! Invariant: bytes that contradict the source's digest become an object only if a second reading finds the very same bytes and the
-//! digest is one of which nothing is certain.
+//! out. A declared CRC of the whole is combined from the parts, and costs next to nothing. Checksums over parts, and the ETag of an
+//! object in parts, are checked by the digests of the same parts. What is left, a SHA or an MD5 of an object put in one piece, goes
+//! from the first byte to the last, so its parts are read one after another (a store takes at most 5 GiB in one piece, and other
+//! objects go on meanwhile). Invariant: bytes that contradict the source's digest become an object only if a second reading finds the
+//! very same bytes and the digest is one of which nothing is certain.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use md5::{Digest as _, Md5};
 
-use super::cut::Boundaries;
+use super::cut::{Boundaries, Cut};
 use super::{Part, Upload};
-use crate::checksum::{Digests, combine_crc64_nvme, combine_crc64_xz};
-use crate::copy::{Copier, CopyError, check_read, same_generation};
+use crate::checksum::{
+    Algorithm, Checksum, Coverage, DeclaredChecksum, DigestSet, Digests, RunningChecksum, combine_crc64_nvme,
+};
+use crate::copy::declared::{check_read, needed, same_checksum, writing_wants_md5};
+use crate::copy::{Copier, CopyError, same_generation};
 use crate::receipt::ReadCheck;
 use crate::route::Route;
 use crate::store::HeadRequest;
-use crate::{Body, ETagCheck, Encryption, Error, ErrorKind, ObjectHead};
+use crate::{Body, ETagCheck, Encryption, Error, ErrorKind, ObjectHead, Support};
 
 /// How often the source is read again before it is given up on.
 const LOOKS_MAX: u32 = 2;
 
 /// Which digest of the source's is checked.
 pub(super) enum ReadProof {
-    /// A CRC of the whole object, combined from its parts; or none, where the source declares nothing.
-    Declared,
-    /// The ETag of an object in parts, cut at these boundaries.
-    PartMd5s(Boundaries),
-    /// The ETag of an object put in one piece.
-    WholeMd5(Arc<Mutex<RunningMd5>>),
+    /// A CRC of the whole object, combined from its parts: CRC64NVME, which every part has, or this one.
+    Combined(Option<Algorithm>),
+    /// One over the digests of the parts, cut at these boundaries.
+    OverParts(Boundaries, PartDigest),
+    /// One from the first byte to the last.
+    InOrder(Arc<Mutex<InOrder>>),
+    /// None: the source declares nothing.
+    Nothing,
 }
 
-/// An MD5 over parts that come in order, each of which may take several attempts.
-#[derive(Default)]
-pub(super) struct RunningMd5 {
+/// The digest of a part that the source's digest is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PartDigest {
+    /// MD5: the source's ETag.
+    Md5,
+    /// A composite checksum's own.
+    Checksum(DeclaredChecksum),
+}
+
+/// A digest over parts that come in order, each of which may take several attempts.
+pub(super) struct InOrder {
+    /// Of no bytes.
+    empty: Running,
     /// Of every part that is settled.
-    settled: Md5,
+    settled: Running,
     /// With the part that is being read.
-    trial: Md5,
+    trial: Running,
+}
+
+#[derive(Clone)]
+enum Running {
+    Md5(Md5),
+    Checksum(Box<RunningChecksum>),
+}
+
+impl InOrder {
+    fn from_first_byte(empty: Running) -> Arc<Mutex<Self>> {
+        let (settled, trial) = (empty.clone(), empty.clone());
+        Arc::new(Mutex::new(Self { empty, settled, trial }))
+    }
+}
+
+impl Running {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Md5(md5) => md5.update(bytes),
+            Self::Checksum(checksum) => checksum.update(bytes),
+        }
+    }
 }
 
 impl ReadProof {
-    pub(super) fn choose(route: &Route, head: &ObjectHead, boundaries: Boundaries) -> Self {
-        let checksums = head.checksums;
-        let declares_crc = checksums.crc64_nvme.is_some() || checksums.crc64_xz.is_some();
-        let (Some(etag), Encryption::StoreManaged, false) = (&head.etag, head.encryption, declares_crc)
-        else {
-            return Self::Declared;
+    pub(super) fn choose(route: &Route, head: &ObjectHead, cut: &Cut) -> Self {
+        if head.checksums.crc64_nvme.is_some() {
+            return Self::Combined(None);
+        }
+        let by_etag = Self::of_etag(route, head, cut.boundaries);
+        let known = match &by_etag {
+            Self::InOrder(_) => route.source_etags.is_md5(),
+            _ => route.source_part_etags.is_md5(),
+        };
+        let covered_by_md5 =
+            !matches!(by_etag, Self::Nothing) && known == Support::Yes && writing_wants_md5(route);
+        let Some(declared) = needed(&head.checksums, covered_by_md5) else { return by_etag };
+        let algorithm = declared.checksum.algorithm();
+        match declared.coverage {
+            Coverage::Whole if algorithm.combines() => Self::Combined(Some(algorithm)),
+            Coverage::Whole => {
+                let running = Running::Checksum(Box::new(RunningChecksum::new(algorithm)));
+                Self::InOrder(InOrder::from_first_byte(running))
+            }
+            Coverage::Parts(parts) if cut.boundaries != Boundaries::Own && parts == cut.plan.len() => {
+                Self::OverParts(cut.boundaries, PartDigest::Checksum(declared))
+            }
+            Coverage::Parts(_) => by_etag,
+        }
+    }
+
+    /// The proof by the source's ETag.
+    fn of_etag(route: &Route, head: &ObjectHead, boundaries: Boundaries) -> Self {
+        let (Some(etag), Encryption::StoreManaged) = (&head.etag, head.encryption) else {
+            return Self::Nothing;
         };
         if etag.as_md5().is_some() && route.source_etags.wants_md5() {
-            Self::WholeMd5(Arc::default())
+            Self::InOrder(InOrder::from_first_byte(Running::Md5(Md5::new())))
         } else if boundaries != Boundaries::Own && route.source_part_etags.wants_md5() {
-            Self::PartMd5s(boundaries)
+            Self::OverParts(boundaries, PartDigest::Md5)
         } else {
-            Self::Declared
+            Self::Nothing
         }
+    }
+
+    /// What is to be computed of each part.
+    pub(super) fn digests_of_a_part(&self, writing_wants_md5: bool) -> DigestSet {
+        let other = match self {
+            Self::Combined(algorithm) => *algorithm,
+            Self::OverParts(_, PartDigest::Checksum(declared)) => Some(declared.checksum.algorithm()),
+            Self::OverParts(_, PartDigest::Md5) | Self::InOrder(_) | Self::Nothing => None,
+        };
+        DigestSet { md5: writing_wants_md5 || matches!(self, Self::OverParts(_, PartDigest::Md5)), other }
     }
 
     /// Whether parts have to be read one after another.
     pub(super) fn needs_order(&self) -> bool {
-        matches!(self, Self::WholeMd5(_))
+        matches!(self, Self::InOrder(_))
     }
 
     /// Lets a body that is being read pass through the digest of the whole.
     pub(super) fn watch(&self, body: Body) -> Body {
-        let Self::WholeMd5(running) = self else { return body };
+        let Self::InOrder(running) = self else { return body };
         {
-            let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut running = lock(running);
             running.trial = running.settled.clone();
         }
         let running = Arc::clone(running);
-        body.shown(move |chunk| running.lock().unwrap_or_else(PoisonError::into_inner).trial.update(chunk))
+        body.shown(move |chunk| lock(&running).trial.update(chunk))
     }
 
     /// The part that was read last is settled.
     pub(super) fn settle(&self) {
-        if let Self::WholeMd5(running) = self {
-            let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Self::InOrder(running) = self {
+            let mut running = lock(running);
             running.settled = running.trial.clone();
         }
     }
 
     fn begin_again(&self) {
-        if let Self::WholeMd5(running) = self {
-            *running.lock().unwrap_or_else(PoisonError::into_inner) = RunningMd5::default();
+        if let Self::InOrder(running) = self {
+            let mut running = lock(running);
+            running.settled = running.empty.clone();
         }
     }
 
-    fn whole_md5(&self) -> Option<[u8; 16]> {
-        let Self::WholeMd5(running) = self else { return None };
-        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(running.settled.clone().finalize().into())
+    /// What the digest from the first byte to the last has come to.
+    fn in_order(&self) -> (Option<[u8; 16]>, Option<Checksum>) {
+        let Self::InOrder(running) = self else { return (None, None) };
+        match &lock(running).settled {
+            Running::Md5(md5) => (Some(md5.clone().finalize().into()), None),
+            Running::Checksum(checksum) => (None, Some(checksum.finish())),
+        }
     }
+}
+
+fn lock(running: &Mutex<InOrder>) -> MutexGuard<'_, InOrder> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Copier {
@@ -141,13 +220,13 @@ impl Copier {
 }
 
 impl Upload<'_> {
-    /// Whether the MD5s of our parts are those that the source's ETag is made of, as far as its store can be asked. One question for
+    /// Whether our parts are those that the source's digest is made of, as far as its store can be asked. One question for
     /// each part: only for an object whose proof has failed.
     async fn boundaries_hold(&self) -> Result<bool, CopyError> {
         match self.proof {
-            ReadProof::PartMd5s(Boundaries::Told) => {}
-            ReadProof::PartMd5s(_) => return Ok(false),
-            ReadProof::Declared | ReadProof::WholeMd5(_) => return Ok(true),
+            ReadProof::OverParts(Boundaries::Told, _) => {}
+            ReadProof::OverParts(..) => return Ok(false),
+            ReadProof::Combined(_) | ReadProof::InOrder(_) | ReadProof::Nothing => return Ok(true),
         }
         let key = &self.request.key;
         for (number, range) in self.plan.parts() {
@@ -168,19 +247,17 @@ impl Upload<'_> {
 
     /// The whole object's digests, combined from the parts.
     fn combined(&self, parts: &[Part]) -> Digests {
-        let mut whole = Digests {
-            crc64_nvme: 0,
-            crc64_xz: self.digests.crc64_xz.then_some(0),
-            md5: self.proof.whole_md5(),
-            length_bytes: 0,
-        };
+        let (md5, in_order) = self.proof.in_order();
+        let mut whole = Digests { crc64_nvme: 0, md5, other: in_order, length_bytes: 0 };
         for Part { digests, .. } in parts {
             whole.crc64_nvme = combine_crc64_nvme(whole.crc64_nvme, digests.crc64_nvme, digests.length_bytes);
-            whole.crc64_xz = whole
-                .crc64_xz
-                .zip(digests.crc64_xz)
-                .map(|(before, part)| combine_crc64_xz(before, part, digests.length_bytes));
             whole.length_bytes += digests.length_bytes;
+        }
+        if let ReadProof::Combined(Some(algorithm)) = self.proof {
+            let nothing = Checksum::of(algorithm, &[]);
+            whole.other = parts.iter().try_fold(nothing, |before, Part { digests, .. }| {
+                before.followed_by(digests.other.as_ref()?, digests.length_bytes)
+            });
         }
         whole
     }
@@ -189,11 +266,14 @@ impl Upload<'_> {
     fn check_read(&self, parts: &[Part]) -> Result<(u64, ReadCheck), Error> {
         let whole = self.combined(parts);
         let check = check_read(self.route, self.head, &whole)?;
-        let by_parts = match self.proof {
-            ReadProof::PartMd5s(_) => self.check_part_md5s(parts)?,
+        let check = match self.proof {
+            ReadProof::OverParts(_, PartDigest::Md5) => self.check_part_md5s(parts)?,
+            ReadProof::OverParts(_, PartDigest::Checksum(declared)) => {
+                check_part_checksums(&declared, parts)?
+            }
             _ => check,
         };
-        Ok((whole.crc64_nvme, by_parts))
+        Ok((whole.crc64_nvme, check))
     }
 
     fn check_part_md5s(&self, parts: &[Part]) -> Result<ReadCheck, Error> {
@@ -208,4 +288,10 @@ impl Upload<'_> {
             )),
         }
     }
+}
+
+fn check_part_checksums(declared: &DeclaredChecksum, parts: &[Part]) -> Result<ReadCheck, Error> {
+    let checksums: Option<Vec<Checksum>> = parts.iter().map(|part| part.digests.other).collect();
+    let Some(checksums) = checksums else { return Ok(ReadCheck::Length) };
+    same_checksum(declared, &Checksum::composite(declared.checksum.algorithm(), &checksums))
 }
