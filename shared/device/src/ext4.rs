@@ -21,11 +21,13 @@ mod geometry;
 mod hash;
 mod inode;
 mod layout;
+mod reader;
 mod superblock;
 mod tree;
 mod writer;
 
 pub use layout::{Identity, Layout, Size};
+pub use reader::{Node, Reader};
 pub use writer::{FileFacts, Writer};
 
 /// The size of a block: the largest that every Linux mounts.

@@ -7,14 +7,20 @@
 //! Everything here is synchronous, for a disk is; callers on an async runtime run it on a blocking thread.
 
 pub mod container;
+pub mod documents;
 mod error;
 pub mod ext4;
 pub mod job;
+pub mod journal;
 pub mod manifest;
+pub mod medium;
 pub mod naming;
 pub mod plan;
+pub mod session;
 pub mod signature;
+pub mod sink;
 mod sorter;
+pub mod verify;
 pub mod volume;
 
 pub use error::{Error, ErrorKind, Result};

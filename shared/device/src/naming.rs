@@ -49,6 +49,11 @@ impl DevicePath {
         &self.0
     }
 
+    /// A path that was legal when it was made, or a document's.
+    pub(crate) fn trusted(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
     /// The components, outermost first.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
@@ -135,6 +140,9 @@ pub struct NamingRules {
     file_system: FileSystem,
     recovery_directory: String,
     substitutions: Vec<(String, String)>,
+    /// What every path begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload_directory: Option<String>,
 }
 
 impl NamingRules {
@@ -144,7 +152,22 @@ impl NamingRules {
             file_system,
             recovery_directory: DEFAULT_RECOVERY_DIRECTORY.to_owned(),
             substitutions: Vec::new(),
+            payload_directory: None,
         }
+    }
+
+    /// Puts everything, the recovery directory included, below one directory: a bag's `data`.
+    #[must_use]
+    pub fn below(mut self, payload_directory: Option<&str>) -> Self {
+        self.payload_directory = payload_directory.map(str::to_owned);
+        self
+    }
+
+    fn rooted(&self, path: String) -> DevicePath {
+        DevicePath(match &self.payload_directory {
+            Some(directory) => format!("{directory}/{path}"),
+            None => path,
+        })
     }
 
     /// Another recovery directory: one component, at the root of the medium.
@@ -189,7 +212,8 @@ impl NamingRules {
         if number >= 100_000_000 {
             return Err(Error::invalid("more than 100,000,000 objects have no name of their own"));
         }
-        Ok(DevicePath(format!("{}/{:04}/{:04}", self.recovery_directory, number / 10_000, number % 10_000)))
+        let name = format!("{}/{:04}/{:04}", self.recovery_directory, number / 10_000, number % 10_000);
+        Ok(self.rooted(name))
     }
 
     /// What `key` would be called below `base` (`/`-separated, empty for the root) if it were alone.
@@ -218,14 +242,14 @@ impl NamingRules {
             }
             path.push_str(&mapped);
         }
+        let path = self.rooted(path);
         let too_long = match self.file_system {
-            FileSystem::Ext4 => path.len() + 2 > PATH_MAX_BYTES,
-            FileSystem::Ntfs => path.encode_utf16().count() > NTFS_PATH_MAX_UNITS,
+            FileSystem::Ext4 => path.0.len() + 2 > PATH_MAX_BYTES,
+            FileSystem::Ntfs => path.0.encode_utf16().count() > NTFS_PATH_MAX_UNITS,
         };
         if too_long {
             return Candidate::Unmappable(Reason::PathTooLong);
         }
-        let path = DevicePath(path);
         match (directory, size_bytes) {
             (false, _) => Candidate::File(path, fidelity),
             (true, 0) => Candidate::Directory(path, fidelity),

@@ -105,6 +105,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Objects in the recovery directory.
     pub recovered: u64,
+    /// Bytes of all keys and paths.
+    pub name_bytes: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,14 +159,16 @@ impl Planner {
         let partial = directory.join("plan.partial");
         let mut plan = BufWriter::new(File::create(&partial).map_err(Error::io("create", &partial))?);
         let added = directory.join(OBJECTS);
+        let mut name_bytes = 0;
         for (sequence, line) in (0u64..).zip(lines(&added)?) {
             let Added { base, object } = parse(&line.map_err(Error::io("read", &added))?, &added)?;
             let candidate = rules.candidate(&base, &object.key, object.size_bytes);
             let place = naming.place(sequence, &candidate)?;
+            name_bytes += (object.key.len() + place.path().as_str().len()) as u64;
             write_line(&mut plan, &directory, &PlanEntry { sequence, object, place })?;
         }
         finish(plan, &directory)?;
-        let summary = Summary { recovered: naming.recovered, rules, objects: count, bytes };
+        let summary = Summary { recovered: naming.recovered, rules, objects: count, bytes, name_bytes };
         // The plan before its summary: a summary means that both are whole.
         rename(&partial, &directory.join(PLAN))?;
         let partial = directory.join("summary.partial");

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use ferry_device::container::{
     Container, Format, Luks2Kdf, Password, SystemEntropy, TrueCryptPrf, VeraCryptPrf,
@@ -61,8 +62,8 @@ fn facts(plan: &Plan) -> impl Iterator<Item = ferry_device::Result<FileFacts>> {
     })
 }
 
-fn write_image<V: Volume>(plan: &Plan, layout: &Layout, volume: V) -> V {
-    let mut writer = Writer::new(layout, volume).unwrap();
+fn write_image<V: Volume>(plan: &Plan, layout: Layout, volume: V) -> V {
+    let mut writer = Writer::new(Arc::new(layout), volume).unwrap();
     for entry in plan.entries().unwrap() {
         let entry = entry.unwrap();
         if entry.place.is_file() {
@@ -159,7 +160,7 @@ fn e2fsck_is_content_and_debugfs_reads_every_file() {
         let layout = Layout::new(&plan, &[".export/document"], identity(), size).unwrap();
         let image = work.path().join(name);
         let volume = RawVolume::create(&image, layout.size_bytes()).unwrap();
-        write_image(&plan, &layout, volume);
+        write_image(&plan, layout, volume);
         let path = image.to_str().unwrap();
         let report = run("e2fsck", &["-fn", path]);
         assert!(!report.contains("could be"), "{report}");
@@ -178,7 +179,8 @@ fn debugfs_finds_names_by_their_hash() {
     let layout =
         Layout::new(&plan, &[".export/document"], identity, Size::Fitting { reserve_bytes: 4096 }).unwrap();
     let image = work.path().join("image");
-    write_image(&plan, &layout, RawVolume::create(&image, layout.size_bytes()).unwrap());
+    let volume = RawVolume::create(&image, layout.size_bytes()).unwrap();
+    write_image(&plan, layout, volume);
     let mut commands = String::new();
     for (key, _) in objects.iter().step_by(397) {
         writeln!(commands, "dx_hash -h half_md4 \"{key}\"").unwrap();

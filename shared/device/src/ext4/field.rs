@@ -20,3 +20,16 @@ pub(super) fn put32_split(block: &mut [u8], low: usize, high: usize, value: u64)
     put32(block, low, value);
     put32(block, high, value >> 32);
 }
+
+pub(super) fn get16(block: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([block[at], block[at + 1]])
+}
+
+pub(super) fn get32(block: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+}
+
+/// A number split as [`put32_split`] does.
+pub(super) fn get64_split(block: &[u8], low: usize, high: usize) -> u64 {
+    u64::from(get32(block, high)) << 32 | u64::from(get32(block, low))
+}

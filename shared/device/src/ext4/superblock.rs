@@ -31,7 +31,7 @@ const LOG_BLOCK: u32 = 2;
 const LOG_GROUPS_PER_FLEX: u8 = 4;
 const HASH_IS_UNSIGNED: u32 = 2;
 const CRC32C: u8 = 1;
-const CHECKSUM_AT: usize = 1020;
+pub(super) const CHECKSUM_AT: usize = 1020;
 
 /// What is left free, over the whole volume.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

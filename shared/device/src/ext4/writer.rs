@@ -4,6 +4,8 @@
 //! them, and the superblock last. Does not own: hashing, journalling or when to sync. Invariants: files come in the order of the plan, each
 //! of exactly its planned size; nothing is written twice but the first block; what [`Writer::commit`] returned from is on the medium.
 
+use std::sync::Arc;
+
 use super::allocation::{Allocator, Content, Gap, Run, mark, nth};
 use super::checksum::Seed;
 use super::directory::{DirectoryBlocks, directory_bytes};
@@ -43,8 +45,8 @@ struct OpenFile {
 
 /// Writes one image.
 #[derive(Debug)]
-pub struct Writer<'a, V> {
-    layout: &'a Layout,
+pub struct Writer<V> {
+    layout: Arc<Layout>,
     seed: Seed,
     stream: Stream<V>,
     allocator: Allocator,
@@ -53,12 +55,12 @@ pub struct Writer<'a, V> {
     documents: Vec<(u64, Content)>,
 }
 
-impl<'a, V: Volume> Writer<'a, V> {
+impl<V: Volume> Writer<V> {
     /// Begins, or begins again: files that are on the volume already are passed over with [`Self::skip`].
     ///
     /// # Errors
     /// `NoSpace` when the volume is smaller than the layout.
-    pub fn new(layout: &'a Layout, volume: V) -> Result<Self> {
+    pub fn new(layout: Arc<Layout>, volume: V) -> Result<Self> {
         if volume.size_bytes() < layout.size_bytes() {
             return Err(Error::new(
                 ErrorKind::NoSpace,
@@ -73,10 +75,10 @@ impl<'a, V: Volume> Writer<'a, V> {
         // Whatever was here must not be taken for the file system that is not there yet.
         stream.put(0, &[0; BLOCK])?;
         Ok(Self {
-            layout,
             seed: Seed::of_file_system(&layout.identity.uuid),
             stream,
             allocator: layout.at_files.clone(),
+            layout,
             files: 0,
             open: None,
             documents: Vec::new(),
@@ -230,9 +232,10 @@ impl<'a, V: Volume> Writer<'a, V> {
     }
 
     fn write_directories(&mut self) -> Result<()> {
-        let mut allocator = self.layout.at_directories.clone();
-        let mut listings = self.layout.tree.listings()?;
-        for size in self.layout.tree.sizes()? {
+        let layout = Arc::clone(&self.layout);
+        let mut allocator = layout.at_directories.clone();
+        let mut listings = layout.tree.listings()?;
+        for size in layout.tree.sizes()? {
             let (blocks, _) = size?;
             let content = allocator.take_content(u64::from(blocks))?;
             let Some(listing) = listings.next_directory()? else { break };
@@ -244,7 +247,7 @@ impl<'a, V: Volume> Writer<'a, V> {
             let mut directory = DirectoryBlocks::new(blocks, inode, parent, self.seed);
             while let Some(entry) = listings.next_entry()? {
                 let inode = match entry.child {
-                    Child::File(number) => self.layout.inode_of_file(number),
+                    Child::File(number) => layout.inode_of_file(number),
                     Child::Directory(number) => Layout::inode_of_directory(number),
                 };
                 if let Some(done) = directory.add(entry.hash, &entry.name, entry.child, inode) {
@@ -265,7 +268,7 @@ impl<'a, V: Volume> Writer<'a, V> {
     }
 
     fn write_inodes(&mut self, facts: impl Iterator<Item = Result<FileFacts>>) -> Result<()> {
-        let layout = self.layout;
+        let layout = &*Arc::clone(&self.layout);
         let mut table = Table { layout, next: 1, block: Vec::with_capacity(BLOCK) };
         let mut allocator = layout.at_directories.clone();
         let created = layout.identity.created_unix_secs;
@@ -317,7 +320,7 @@ impl<'a, V: Volume> Writer<'a, V> {
     }
 
     fn write_bitmaps(&mut self) -> Result<(Vec<u8>, Free)> {
-        let layout = self.layout;
+        let layout = &*Arc::clone(&self.layout);
         let geometry = layout.geometry;
         let per_group = u64::from(geometry.inodes_per_group);
         let used_inodes = u64::from(layout.last_inode());

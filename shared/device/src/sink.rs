@@ -1,0 +1,283 @@
+//! Where the files of a plan go.
+//!
+//! Owns: the seam between an export and its engines ([`Sink`]), and the two engines: an ext4 image on a volume, and a directory of a
+//! mounted file system, which is also how NTFS is written. Does not own: hashing and the journal ([`crate::session`]). Invariant: files arrive in the
+//! order of the plan, each begun once and ended once; what [`Sink::commit`] returned from survives a power cut.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, Result};
+use crate::ext4::{FileFacts, Layout, Writer};
+use crate::naming::DevicePath;
+use crate::plan::{Place, Plan, PlanEntry};
+use crate::volume::Volume;
+
+/// Takes an export's files one after the other.
+pub trait Sink: Send + std::fmt::Debug {
+    /// Passes over a file that is there already.
+    fn skip(&mut self, entry: &PlanEntry) -> Result<()>;
+
+    /// Begins a file of the plan, or makes a directory of it.
+    fn begin(&mut self, entry: &PlanEntry) -> Result<()>;
+
+    /// Begins a document, after all files.
+    fn begin_document(&mut self, path: &str) -> Result<()>;
+
+    /// The next bytes of what was begun.
+    fn write(&mut self, data: &[u8]) -> Result<()>;
+
+    /// Forgets the bytes of the begun file: they have to come again.
+    fn restart(&mut self) -> Result<()>;
+
+    /// Ends what was begun.
+    fn end(&mut self) -> Result<()>;
+
+    /// Returns once everything that was ended is on the medium.
+    fn commit(&mut self) -> Result<()>;
+
+    /// Finishes the medium; nothing can be written afterwards.
+    fn finish(&mut self, plan: &Plan) -> Result<()>;
+}
+
+/// An ext4 image.
+#[derive(Debug)]
+pub struct ImageSink<V>(Option<Writer<V>>);
+
+impl<V: Volume> ImageSink<V> {
+    /// Begins an image on a volume.
+    pub fn new(layout: Arc<Layout>, volume: V) -> Result<Self> {
+        Ok(Self(Some(Writer::new(layout, volume)?)))
+    }
+
+    fn writer(&mut self) -> Result<&mut Writer<V>> {
+        self.0.as_mut().ok_or_else(|| Error::invalid("the image is finished"))
+    }
+}
+
+impl<V: Volume> Sink for ImageSink<V> {
+    fn skip(&mut self, entry: &PlanEntry) -> Result<()> {
+        if entry.place.is_file() { self.writer()?.skip(entry.object.size_bytes) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, entry: &PlanEntry) -> Result<()> {
+        if entry.place.is_file() { self.writer()?.begin_file(entry.object.size_bytes) } else { Ok(()) }
+    }
+
+    fn begin_document(&mut self, _path: &str) -> Result<()> {
+        self.writer()?.begin_document()
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<()> {
+        self.writer()?.write(data)
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.writer()?.restart_file();
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.writer()?.end()
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.writer()?.commit()
+    }
+
+    fn finish(&mut self, plan: &Plan) -> Result<()> {
+        let Some(writer) = self.0.take() else { return Err(Error::invalid("the image is finished")) };
+        let is_file = |entry: &Result<PlanEntry>| entry.as_ref().map_or(true, |e| e.place.is_file());
+        let facts = plan.entries()?.filter(is_file).map(|entry| {
+            entry.map(|entry| FileFacts {
+                size_bytes: entry.object.size_bytes,
+                modified_unix_secs: entry.object.modified_unix_secs,
+            })
+        });
+        writer.finish(facts)?;
+        Ok(())
+    }
+}
+
+/// A directory of a file system that is mounted.
+#[derive(Debug)]
+pub struct DirectorySink {
+    root: PathBuf,
+    open: Option<OpenFile>,
+    /// Written since the last commit.
+    unsynced: Vec<(PathBuf, File)>,
+    directories: BTreeSet<PathBuf>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    path: PathBuf,
+    modified_unix_secs: Option<i64>,
+}
+
+/// Files kept open until they are synced together.
+const UNSYNCED_FILES: usize = 256;
+
+impl DirectorySink {
+    /// Files go below `root`, which exists.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), open: None, unsynced: Vec::new(), directories: BTreeSet::new() }
+    }
+
+    fn make_directory(&mut self, path: &DevicePath) -> Result<PathBuf> {
+        let mut directory = self.root.clone();
+        for component in path.components() {
+            self.directories.insert(directory.clone());
+            directory.push(component);
+            match std::fs::create_dir(&directory) {
+                Ok(()) => {}
+                // A link would lead out of the medium.
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && is_directory(&directory) => {}
+                Err(e) => return Err(Error::io("create the directory", &directory)(e)),
+            }
+        }
+        Ok(directory)
+    }
+
+    fn create(&mut self, path: &str, modified_unix_secs: Option<i64>) -> Result<()> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = if parent.is_empty() {
+            self.root.clone()
+        } else {
+            self.make_directory(&DevicePath::trusted(parent))?
+        };
+        let path = directory.join(name);
+        // What an interrupted export left here is made anew; a link is replaced, not followed.
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("replace", &path)(e));
+            }
+            _ => {}
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(Error::io("create", &path))?;
+        self.directories.insert(directory);
+        self.open = Some(OpenFile { file, path, modified_unix_secs });
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<&mut OpenFile> {
+        self.open.as_mut().ok_or_else(|| Error::invalid("no file was begun"))
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+impl Sink for DirectorySink {
+    fn skip(&mut self, _entry: &PlanEntry) -> Result<()> {
+        Ok(())
+    }
+
+    fn begin(&mut self, entry: &PlanEntry) -> Result<()> {
+        match &entry.place {
+            Place::Directory { path } => {
+                let made = self.make_directory(path)?;
+                self.directories.insert(made);
+                return Ok(());
+            }
+            Place::Recovered { directory: Some(directory), .. } => {
+                self.make_directory(directory)?;
+            }
+            _ => {}
+        }
+        self.create(entry.place.path().as_str(), Some(entry.object.modified_unix_secs))
+    }
+
+    fn begin_document(&mut self, path: &str) -> Result<()> {
+        self.create(path, None)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<()> {
+        let open = self.open()?;
+        open.file.write_all(data).map_err(Error::io("write", &open.path))
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        let open = self.open()?;
+        open.file
+            .set_len(0)
+            .and_then(|()| open.file.rewind())
+            .map_err(Error::io("begin again with", &open.path))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else { return Err(Error::invalid("no file was begun")) };
+        if let Some(modified) = open.modified_unix_secs.and_then(system_time) {
+            open.file.set_modified(modified).map_err(Error::io("set the time of", &open.path))?;
+        }
+        self.unsynced.push((open.path, open.file));
+        if self.unsynced.len() >= UNSYNCED_FILES { self.commit() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        for (path, file) in self.unsynced.drain(..) {
+            file.sync_all().map_err(Error::io("sync", &path))?;
+        }
+        for directory in std::mem::take(&mut self.directories) {
+            File::open(&directory).and_then(|d| d.sync_all()).map_err(Error::io("sync", &directory))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _plan: &Plan) -> Result<()> {
+        self.commit()
+    }
+}
+
+fn system_time(unix_secs: i64) -> Option<SystemTime> {
+    let distance = Duration::from_secs(unix_secs.unsigned_abs());
+    if unix_secs < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    }
+}
+
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn skip(&mut self, entry: &PlanEntry) -> Result<()> {
+        (**self).skip(entry)
+    }
+
+    fn begin(&mut self, entry: &PlanEntry) -> Result<()> {
+        (**self).begin(entry)
+    }
+
+    fn begin_document(&mut self, path: &str) -> Result<()> {
+        (**self).begin_document(path)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<()> {
+        (**self).write(data)
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        (**self).restart()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        (**self).end()
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        (**self).commit()
+    }
+
+    fn finish(&mut self, plan: &Plan) -> Result<()> {
+        (**self).finish(plan)
+    }
+}
