@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use ferry_transfer::job::{Job, Message, PartJob, ScanJob};
-use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::{Error, ErrorKind, KeyRange, Result, RunId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{Finder, ScanProgress, ScanReport, Scope};
+use crate::{Finder, ScanReport};
 
 /// What invokes the finder.
 #[derive(Debug, Clone, Deserialize)]
@@ -62,7 +61,7 @@ impl Finder {
             FinderEvent::Task(TaskEvent { task, run }) => {
                 let run = run.map_or_else(|| RunId::new(self.clock.as_ref()), RunId::from);
                 let scan = ScanJob { task, run: Some(run.as_str().to_owned()), range: KeyRange::ALL };
-                let report = self.scan_and_continue(scan, stop).await?;
+                let report = self.settle(scan, stop).await?;
                 Ok(FinderResponse::Scanned { run, report: Box::new(report) })
             }
             FinderEvent::Scans(batch) => {
@@ -73,7 +72,7 @@ impl Finder {
                         Error::new(ErrorKind::InvalidInput, "a record of the batch has no message id")
                     })?;
                     let settled = match Message::parse(record.body.as_deref().unwrap_or_default()) {
-                        Ok(Message::Scan(scan)) => self.scan_and_continue(scan, stop).await.map(|_report| ()),
+                        Ok(Message::Scan(scan)) => self.settle(scan, stop).await.map(|_report| ()),
                         Ok(Message::Object(Job { key, .. }) | Message::Part(PartJob { key, .. })) => {
                             Err(Error::new(
                                 ErrorKind::InvalidInput,
@@ -97,19 +96,10 @@ impl Finder {
         }
     }
 
-    async fn scan_and_continue(&self, scan: ScanJob, stop: Option<Instant>) -> Result<ScanReport> {
+    async fn settle(&self, scan: ScanJob, stop: Option<Instant>) -> Result<ScanReport> {
         let route = self.routes.route(scan.task.as_deref()).await?;
         let run = scan.run.clone().map_or_else(|| RunId::new(self.clock.as_ref()), RunId::from);
-        let report = self.scan(&route, &run, &Scope::of(&scan.range), stop, &ScanProgress::default()).await?;
-        for range in &report.remaining {
-            let rest = Message::Scan(ScanJob {
-                task: scan.task.clone(),
-                run: Some(run.as_str().to_owned()),
-                range: range.clone(),
-            });
-            let results = self.scans.send_batch(vec![OutgoingMessage::new(rest.to_json())]).await?;
-            results.into_iter().collect::<Result<()>>()?;
-        }
+        let report = self.scan_and_continue(&route, &run, &scan, stop).await?;
         tracing::info!(run = run.as_str(), task = route.task.name, report = ?report, "scanned");
         Ok(report)
     }

@@ -6,6 +6,7 @@
 //! error of a listing or of the queue is an error of the scan.
 
 mod histories;
+mod in_turns;
 mod told;
 
 use std::fmt;
@@ -19,11 +20,12 @@ use ferry_transfer::key_source::Documents;
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::scan::{Finding, ListingReport, Scan};
+use ferry_transfer::scan_ledger::{DestinationCounts, Stretches};
 use ferry_transfer::sightings::sightings;
 use ferry_transfer::task::{DeleteLimit, Deletes};
 use ferry_transfer::versions::Versions;
 use ferry_transfer::{
-    Clock, Entry, Error, ErrorKind, Key, KeyRange, Result, Route, Routes, RunId, SharedQueue,
+    Clock, Entry, Error, ErrorKind, Key, KeyRange, Result, Route, Routes, RunId, SharedQueue, SharedState,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -42,6 +44,8 @@ pub struct Finder {
     pub documents: Arc<dyn Documents>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
+    /// Where it is remembered how far a scan of many invocations has come; without it, only an invocation that sees every name deletes.
+    pub state: Option<SharedState>,
     /// How a failed send is repeated.
     pub backoff: Backoff,
     /// Follows what is compared; only where it hears of the jobs' receipts too.
@@ -135,6 +139,9 @@ pub struct ScanReport {
     pub deletes: DeletePlan,
     /// How both sides were listed.
     pub listing: ListingReport,
+    /// What was compared, range by range.
+    #[serde(skip)]
+    pub compared: Stretches,
     /// What is left of the range because time was up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remaining: Vec<KeyRange>,
@@ -149,6 +156,8 @@ pub enum DeletePlan {
     Nothing,
     /// They stay: this scan did not see the whole keyspace.
     NotWholeKeyspace,
+    /// Not yet, or not all of them yet: another invocation goes on with them.
+    Elsewhere,
     /// They stay: a side lists in no order, and such a listing proves too little.
     Disordered,
     /// They stay: the plan exceeds the task's limit.
@@ -247,8 +256,12 @@ impl Finder {
         let mut outbox = self.outbox();
         while let Some(batch) = scan.next_batch().await? {
             let names = batch.findings.len() as u64;
+            let before = DestinationCounts { held: report.held, extra: report.extra };
             let jobs: Vec<Job> =
                 batch.findings.into_iter().flat_map(|finding| report.take(finding, route, run)).collect();
+            let counts =
+                DestinationCounts { held: report.held - before.held, extra: report.extra - before.extra };
+            report.compared.add(batch.range.clone(), counts);
             if let Some(coverage) = &self.coverage {
                 coverage.compared(batch.range, names, jobs.iter().map(|job| &job.key));
             }
@@ -281,7 +294,7 @@ impl Finder {
         let mut scan = Scan::new(Arc::clone(route), &KeyRange::ALL);
         while let Some(finding) = scan.next().await? {
             let Finding::Extra(entry) = finding else { continue };
-            let Some(key) = route.source_keys(&entry.key).into_iter().next() else { continue };
+            let Some(job) = delete_job(route, run, entry) else { continue };
             planned += 1;
             if !limit.allows(planned, held) {
                 let message = format!(
@@ -289,12 +302,6 @@ impl Finder {
                 );
                 return Err(Error::new(ErrorKind::Other, message));
             }
-            let job = Job {
-                action: Action::Delete,
-                destination: entry.etag.map(SeenAtDestination::Etag),
-                found: Some(Found::Extra),
-                ..job(route, run, key)
-            };
             outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
         }
         outbox.finish().await?;
@@ -304,13 +311,6 @@ impl Finder {
     fn outbox(&self) -> Outbox {
         Outbox::new(Arc::clone(&self.jobs), Arc::clone(&self.clock), self.backoff)
     }
-}
-
-/// What the destination has, as far as deletes go.
-#[derive(Debug, Clone, Copy, Default)]
-struct DestinationCounts {
-    held: u64,
-    extra: u64,
 }
 
 /// Lists both sides as a whole to know what a plan of deletes would come to.
@@ -410,6 +410,17 @@ fn job(route: &Route, run: &RunId, key: Key) -> Job {
         origin: Some(Origin::Scan),
         ..Job::for_key(key)
     }
+}
+
+/// `None` where the task names nothing so.
+fn delete_job(route: &Route, run: &RunId, extra: Entry) -> Option<Job> {
+    let key = route.source_keys(&extra.key).into_iter().next()?;
+    Some(Job {
+        action: Action::Delete,
+        destination: extra.etag.map(SeenAtDestination::Etag),
+        found: Some(Found::Extra),
+        ..job(route, run, key)
+    })
 }
 
 fn copy_job(

@@ -30,6 +30,7 @@ async fn finder() -> Result<Finder> {
         jobs,
         documents: environment.documents().await?,
         clock: Arc::new(SystemClock),
+        state: environment.state().await?,
         backoff: Backoff::default(),
         // Workers elsewhere settle its jobs.
         coverage: None,

@@ -199,6 +199,7 @@ impl Run {
             documents: Arc::clone(&self.ends.documents),
             clock,
             backoff: Backoff::default(),
+            state: None,
             coverage: self.coverage.clone(),
         };
 

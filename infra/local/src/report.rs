@@ -320,7 +320,7 @@ impl Report {
                 HumanCount(*planned),
                 HumanCount(*held)
             )),
-            DeletePlan::NotWholeKeyspace => text.push_str("Nothing was deleted: the scan did not see every key.\n"),
+            DeletePlan::NotWholeKeyspace | DeletePlan::Elsewhere => text.push_str("Nothing was deleted: the scan did not see every key.\n"),
             DeletePlan::Disordered => text.push_str(
                 "Nothing was deleted: a side lists its keys in no order, which proves too little about what is gone.\n",
             ),

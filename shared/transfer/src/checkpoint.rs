@@ -33,7 +33,7 @@ pub struct Covered(Vec<KeyRange>);
 
 impl Covered {
     /// Adds a range; `false` where there is no room for one more.
-    fn insert(&mut self, range: KeyRange) -> bool {
+    pub(crate) fn insert(&mut self, range: KeyRange) -> bool {
         if range.until.is_some() && range.after >= range.until {
             return true;
         }

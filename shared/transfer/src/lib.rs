@@ -41,6 +41,7 @@ pub mod rewrite;
 mod route;
 mod run;
 pub mod scan;
+pub mod scan_ledger;
 pub mod select;
 pub mod server_side;
 pub mod sightings;

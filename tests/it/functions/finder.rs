@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ferry_testkit::faults::{Action, Rule};
+use ferry_testkit::faults::{self, Rule};
 use ferry_testkit::operation;
 use ferry_testkit::sqs::{BatchOperation, EntryFault, Operation, RequestFault};
+use ferry_tests::{Function, Side};
 use ferry_transfer::Queue as _;
-use ferry_transfer::job::{Job, Message};
+use ferry_transfer::job::{Action, Job, Message};
 use ferry_transfer::queue::Delivery;
 use serde_json::{Value, json};
 
-use super::{Cloud, batch, event, given_back, receive};
+use super::{Cloud, FINDER, batch, event, given_back, receive};
 use crate::objects::{fill_small, small_key};
 
 fn jobs(deliveries: &[Delivery]) -> Vec<Job> {
@@ -94,11 +95,54 @@ async fn what_does_not_fit_into_the_time_goes_on_as_a_scan_message() {
 }
 
 #[tokio::test]
+async fn several_invocations_compare_every_name_before_one_of_them_deletes() {
+    let side = Side::Destination;
+    let cloud = Cloud::with(json!({
+        "deletes": { "mirror": "100%" },
+        "destination": { "store": side.store(), "bucket": side.bucket(), "prefix": "data/" },
+    }))
+    .await;
+    fill_small(&cloud.pair.from(), 600);
+    for extra in ["0", "m", "zzz"] {
+        cloud.pair.to().put_object(&format!("data/{extra}"), "x");
+    }
+    cloud.sqs.queue("jobs");
+    cloud.sqs.queue("scans");
+    let state = side.location("state/");
+    let finder = Function::start(cloud.program(FINDER).env("FERRY_STATE", &state)).await;
+    // As much as is kept free for the end: each invocation gets one batch further.
+    let soon = Duration::from_secs(20);
+    let first = finder.invoke_within(&json!({ "run": "r" }), soon).await.expect("an answer");
+    assert_eq!(first["report"]["deletes"], "not_whole_keyspace", "{first}");
+    let mut deletes = Vec::new();
+    let mut copies = BTreeSet::new();
+    for invocation in 0.. {
+        assert!(invocation < 20, "it never gets to the end");
+        let (now, rest): (Vec<Job>, Vec<Job>) =
+            jobs(&cloud.take_all("jobs").await).into_iter().partition(|job| job.action == Action::Delete);
+        copies.extend(keys(&rest));
+        assert!(now.is_empty() || copies.len() == 600, "a delete after {} names", copies.len());
+        deletes.extend(keys(&now));
+        let scans = cloud.take_all("scans").await;
+        if scans.is_empty() {
+            break;
+        }
+        // Each message twice, as a queue may deliver it.
+        for _ in 0..2 {
+            let answer = finder.invoke_within(&event(&scans), soon).await.expect("an answer");
+            assert_eq!(given_back(&answer), [""; 0]);
+        }
+    }
+    assert_eq!(deletes, ["0", "m", "zzz"]);
+    assert!(cloud.pair.to().get("state/runs/r/scan.json").is_some());
+}
+
+#[tokio::test]
 async fn a_scan_that_fails_is_given_back_and_the_next_one_is_not_held_up() {
     let cloud = Cloud::start().await;
     fill_small(&cloud.pair.from(), 10);
     let finder = cloud.finder().await;
-    let lists = Rule::on(operation::Operation::ListObjectsV2, Action::ACCESS_DENIED);
+    let lists = Rule::on(operation::Operation::ListObjectsV2, faults::Action::ACCESS_DENIED);
     cloud.pair.source.faults().add(lists.first(1));
     let scan = |after: u64| json!({ "action": "scan", "range": { "after": small_key(after) } }).to_string();
     let answer = finder.invoke(&batch(&[&scan(1), "not json", &scan(6)])).await.expect("an answer");
@@ -108,7 +152,7 @@ async fn a_scan_that_fails_is_given_back_and_the_next_one_is_not_held_up() {
         .pair
         .source
         .faults()
-        .add(Rule::on(operation::Operation::ListObjectsV2, Action::ACCESS_DENIED).first(1));
+        .add(Rule::on(operation::Operation::ListObjectsV2, faults::Action::ACCESS_DENIED).first(1));
     let error = finder.invoke(&json!({})).await.expect_err("no listing").to_string();
     assert!(error.contains("ListObjectsV2 harbour://docks"), "{error}");
 }

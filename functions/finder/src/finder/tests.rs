@@ -1,5 +1,7 @@
 //! Scans of stores in memory: which jobs come out, and when none may.
 
+mod in_turns;
+
 use std::time::Duration;
 
 use ferry_testkit::bucket::Bucket;
@@ -49,6 +51,7 @@ impl Stage {
             documents: Arc::new(ferry_transfer::key_source::NoDocuments),
             clock: Arc::new(SystemClock),
             backoff: Backoff::default(),
+            state: None,
             coverage: None,
         };
         Self { source, destination, source_faults, destination_faults, jobs, scans, route, finder }

@@ -180,6 +180,7 @@ impl Stage {
             documents: Arc::new(ferry_transfer::key_source::NoDocuments),
             clock: Arc::clone(&self.clock) as _,
             backoff: Backoff::default(),
+            state: None,
             coverage: None,
         };
         let run = RunId::new(&SystemClock);
