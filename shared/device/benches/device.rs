@@ -18,7 +18,7 @@ use ferry_device::plan::{Object, Planner};
 use ferry_device::session::{Md5Wanted, Session};
 use ferry_device::sink::ImageSink;
 use ferry_device::verify::verify;
-use ferry_device::volume::{RawVolume, Volume};
+use ferry_device::volume::RawVolume;
 use sha2::{Digest, Sha256};
 
 const MIB: u64 = 1 << 20;

@@ -20,6 +20,7 @@ pub mod session;
 pub mod signature;
 pub mod sink;
 mod sorter;
+pub mod target;
 pub mod verify;
 pub mod volume;
 
