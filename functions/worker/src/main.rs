@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_lambda_events::sqs::SqsEvent;
+use ferry_cloud::emf::Publisher;
 use ferry_cloud::lambda;
 use ferry_transfer::copy::{Copier, CopySettings};
 use ferry_transfer::deletion::{DeleteJournal, NoJournal, StoredJournal};
-use ferry_transfer::receipt::{NoReceipts, ReceiptSink, StoredReceipts};
+use ferry_transfer::metric::Measures;
+use ferry_transfer::receipt::{EachSink, NoReceipts, ReceiptSink, StoredReceipts};
 use ferry_transfer::{Clock, SharedQueue, SystemClock};
 use ferry_worker::{Breaker, Parking, Worker};
 use lambda_runtime::{LambdaEvent, run, service_fn};
@@ -16,11 +18,13 @@ use lambda_runtime::{LambdaEvent, run, service_fn};
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let worker = worker().await.map_err(|error| format!("{error:#}"))?;
+    let (worker, publisher) = worker().await.map_err(|error| format!("{error:#}"))?;
     run(service_fn(|event: LambdaEvent<SqsEvent>| async {
         let LambdaEvent { payload, context } = event;
         let deadline = lambda::instant_of(context.deadline, &SystemClock);
-        worker.handle(payload, Some(deadline)).await.map_err(|error| error.chain())
+        let answer = worker.handle(payload, Some(deadline)).await.map_err(|error| error.chain());
+        publisher.publish(&[("function", "worker"), ("request_id", &context.request_id)]);
+        answer
     }))
     .await
 }
@@ -30,7 +34,7 @@ fn parking(queue: SharedQueue) -> Parking {
     Parking { queue, shortest: Duration::from_mins(1), at_most: Duration::from_hours(96), places: None }
 }
 
-async fn worker() -> Result<Worker> {
+async fn worker() -> Result<(Worker, Publisher)> {
     let environment = lambda::Environment::read()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut copier = Copier::new(CopySettings::default(), Arc::clone(&clock));
@@ -48,16 +52,20 @@ async fn worker() -> Result<Worker> {
             }
             None => (Arc::new(NoReceipts), Arc::new(NoJournal)),
         };
-    Ok(Worker {
+    let measures = Arc::new(Measures::default());
+    let publisher =
+        Publisher::new(environment.stack().map(str::to_owned), Arc::clone(&measures), environment.meter());
+    let worker = Worker {
         routes: environment.routes().await.context("the task's stores cannot be reached")?,
         copier: Arc::new(copier),
-        receipts,
+        receipts: Arc::new(EachSink(vec![receipts, measures])),
         journal,
         dead_letters: environment.dead_letters().await?,
-        deliveries: environment.part_jobs().await?,
+        deliveries: environment.deliveries().await?,
         breaker: Some(Breaker::default()),
         parking: environment.part_jobs().await?.map(parking),
         max_receive_count: environment.max_receive_count(),
         clock,
-    })
+    };
+    Ok((worker, publisher))
 }

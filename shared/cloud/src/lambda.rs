@@ -9,20 +9,26 @@
 //! | `FERRY_STORES` | the stores they name, as JSON or YAML: `{"name": {"provider": …, "credentials": "ssm:…"}}`; or `ssm:/ferry/stores/` |
 //! | `FERRY_DEFAULT_TASK` | the task of messages that name none, where tasks are parameters |
 //! | `FERRY_JOB_QUEUE_URL` | where jobs go (finder), and the parts of the largest objects and restored ones (worker) |
+//! | `FERRY_LARGE_QUEUE_URL` | where large objects and parts go, away from the small ones; default: the job queue |
+//! | `FERRY_LARGE_OBJECT_BYTES` | from which size an object is large; default 256 MiB |
 //! | `FERRY_SCAN_QUEUE_URL` | where what is left of a range goes (finder); default: nowhere else than the job queue |
 //! | `FERRY_DEAD_LETTER_QUEUE_URL` | where jobs go that can never succeed (worker) |
 //! | `FERRY_STATE` | where open uploads, receipts, delete journals and checkpoints are kept: `NAME://bucket/prefix/`, NAME a store of `FERRY_STORES`; default: nowhere |
 //! | `FERRY_MAX_RECEIVE_COUNT` | the job queue's `maxReceiveCount` (worker); default 5 |
+//! | `FERRY_STACK` | the name under which metrics are published; default: none are |
 
 mod stores;
 mod task_book;
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ferry_transfer::key_source::Documents;
+use ferry_transfer::queue::lanes::Lanes;
 use ferry_transfer::state::ObjectState;
+use ferry_transfer::store::metered::Meter;
 use ferry_transfer::task::{Location, Task};
 use ferry_transfer::{Clock, Error, ErrorKind, Result, Routes, SharedQueue, SharedState, SingleRoute};
 use tokio::time::Instant;
@@ -36,16 +42,22 @@ use crate::store_config::StoreConfig;
 
 const DEFAULT_MAX_RECEIVE_COUNT: u32 = 5;
 
+/// From here on an object takes a worker more than a few seconds.
+const LARGE_OBJECT_BYTES: u64 = 256 << 20;
+
 /// What a function is told by its environment.
 #[derive(Debug, Clone)]
 pub struct Environment {
     tasks: Tasks,
     stores: Told<BTreeMap<String, StoreConfig>>,
     job_queue_url: Option<String>,
+    large: Option<(String, u64)>,
     scan_queue_url: Option<String>,
     dead_letter_queue_url: Option<String>,
     state: Option<Location>,
     max_receive_count: u32,
+    stack: Option<String>,
+    meter: Arc<Meter>,
 }
 
 /// Where tasks stand.
@@ -81,6 +93,17 @@ impl Environment {
                 stores => told("FERRY_STORES", stores)?,
             },
             job_queue_url: variable("FERRY_JOB_QUEUE_URL"),
+            large: match variable("FERRY_LARGE_QUEUE_URL") {
+                None => None,
+                Some(url) => Some((
+                    url,
+                    number(
+                        "FERRY_LARGE_OBJECT_BYTES",
+                        variable("FERRY_LARGE_OBJECT_BYTES"),
+                        LARGE_OBJECT_BYTES,
+                    )?,
+                )),
+            },
             scan_queue_url: variable("FERRY_SCAN_QUEUE_URL"),
             dead_letter_queue_url: variable("FERRY_DEAD_LETTER_QUEUE_URL"),
             state: match variable("FERRY_STATE") {
@@ -89,12 +112,13 @@ impl Environment {
                     Some(text.parse().map_err(|error| misconfigured(format!("FERRY_STATE: {error}")))?)
                 }
             },
-            max_receive_count: match variable("FERRY_MAX_RECEIVE_COUNT") {
-                None => DEFAULT_MAX_RECEIVE_COUNT,
-                Some(count) => count.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
-                    misconfigured(format!("FERRY_MAX_RECEIVE_COUNT is {count:?}, not a number from 1"))
-                })?,
-            },
+            max_receive_count: number(
+                "FERRY_MAX_RECEIVE_COUNT",
+                variable("FERRY_MAX_RECEIVE_COUNT"),
+                DEFAULT_MAX_RECEIVE_COUNT,
+            )?,
+            stack: variable("FERRY_STACK"),
+            meter: Arc::default(),
         })
     }
 
@@ -114,26 +138,42 @@ impl Environment {
 
     /// The stores that tasks name.
     async fn stores(&self) -> Result<Stores> {
-        match &self.stores {
-            Told::Here(stores) => Ok(Stores::Told(stores.clone())),
-            Told::Under(path) => {
-                Ok(Stores::Parameters { path: path.clone(), parameters: parameters::ssm().await? })
-            }
-        }
+        let stores = match &self.stores {
+            Told::Here(stores) => Stores::told(stores.clone()),
+            Told::Under(path) => Stores::under(path.clone(), parameters::ssm().await?),
+        };
+        Ok(stores.counting(Arc::clone(&self.meter)))
     }
 
-    /// The queue of jobs.
+    /// What counts the requests to stores.
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
+    /// The name under which this deployment publishes its metrics; `None` publishes none.
+    pub fn stack(&self) -> Option<&str> {
+        self.stack.as_deref()
+    }
+
+    /// The queue of jobs; two of them, where large objects have a lane of their own.
     pub async fn jobs(&self) -> Result<SharedQueue> {
-        match &self.job_queue_url {
-            Some(url) => queue(url).await,
+        match self.part_jobs().await? {
+            Some(queue) => Ok(queue),
             None => {
                 Err(misconfigured("FERRY_JOB_QUEUE_URL is not set: there is nowhere to send jobs".to_owned()))
             }
         }
     }
 
-    /// The queue of jobs, where the function was told of one.
+    /// The same, where the function was told of one.
     pub async fn part_jobs(&self) -> Result<Option<SharedQueue>> {
+        let Some(small) = self.deliveries().await? else { return Ok(None) };
+        let Some((url, large_bytes)) = &self.large else { return Ok(Some(small)) };
+        Ok(Some(Arc::new(Lanes { small, large: queue(url).await?, large_bytes: *large_bytes })))
+    }
+
+    /// The queue that the messages of this function come from, where it was told of one.
+    pub async fn deliveries(&self) -> Result<Option<SharedQueue>> {
         optional(self.job_queue_url.as_deref()).await
     }
 
@@ -178,6 +218,15 @@ async fn optional(url: Option<&str>) -> Result<Option<SharedQueue>> {
         Some(url) => queue(url).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// A number from 1.
+fn number<T: FromStr + PartialOrd + Default>(name: &str, text: Option<String>, default: T) -> Result<T> {
+    let Some(text) = text else { return Ok(default) };
+    text.parse()
+        .ok()
+        .filter(|number| *number > T::default())
+        .ok_or_else(|| misconfigured(format!("{name} is {text:?}, not a number from 1")))
 }
 
 /// A document, or the path of SSM under which its parts stand.

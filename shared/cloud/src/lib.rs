@@ -6,6 +6,7 @@
 pub mod credentials;
 mod customer_key;
 pub mod documents;
+pub mod emf;
 mod http_client;
 pub mod lambda;
 mod layers;

@@ -27,6 +27,7 @@ pub mod keyspace;
 pub mod large;
 pub mod listing;
 pub mod manifest;
+pub mod metric;
 mod object;
 pub mod pace;
 mod parts;

@@ -4,6 +4,7 @@
 //! timeout, a receive count. Invariant: a batch answers entry by entry, in the order of the request; an entry that failed is
 //! never reported as sent.
 
+pub mod lanes;
 pub mod memory;
 
 use std::fmt;

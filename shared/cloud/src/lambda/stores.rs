@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ferry_transfer::copy::CopySettings;
 use ferry_transfer::pace::EndpointPace;
+use ferry_transfer::store::metered::Meter;
 use ferry_transfer::task::{Location, Task};
 use ferry_transfer::{Clock, Result, Route, SharedStore, SystemClock};
 
@@ -19,29 +20,45 @@ use crate::parameters::SharedParameters;
 use crate::s3::S3Bucket;
 use crate::store_config::{StoreConfig, connect};
 
-/// Where stores are looked up by name.
+/// Stores by name, and what counts the requests to them.
 #[derive(Debug, Clone)]
-pub enum Stores {
-    /// In one document.
+pub struct Stores {
+    place: Place,
+    meter: Arc<Meter>,
+}
+
+/// Where stores are looked up.
+#[derive(Debug, Clone)]
+enum Place {
     Told(BTreeMap<String, StoreConfig>),
-    /// Each in a parameter of its own.
-    Parameters {
-        /// What stands before a store's name; ends with a slash.
-        path: String,
-        /// Where it stands.
-        parameters: SharedParameters,
-    },
+    Parameters { path: String, parameters: SharedParameters },
 }
 
 impl Stores {
+    /// Those of one document.
+    pub fn told(stores: BTreeMap<String, StoreConfig>) -> Self {
+        Self { place: Place::Told(stores), meter: Arc::default() }
+    }
+
+    /// Each in a parameter of its own, whose name is `path`, which ends with a slash, and the store's.
+    pub fn under(path: String, parameters: SharedParameters) -> Self {
+        Self { place: Place::Parameters { path, parameters }, meter: Arc::default() }
+    }
+
+    /// The same, with requests counted there.
+    #[must_use]
+    pub fn counting(self, meter: Arc<Meter>) -> Self {
+        Self { meter, ..self }
+    }
+
     /// Connects the ends of a task. Asks the stores nothing yet, but where both ends are one.
     pub async fn route(&self, task: Task) -> Result<Route> {
         let ends = (self.config(&task.source.store).await?, self.config(&task.destination.store).await?);
-        Self::connect(task, ends).await
+        self.connect(task, ends).await
     }
 
     /// The same with what is known about the two stores.
-    pub(super) async fn connect(task: Task, ends: (StoreConfig, StoreConfig)) -> Result<Route> {
+    pub(super) async fn connect(&self, task: Task, ends: (StoreConfig, StoreConfig)) -> Result<Route> {
         let source = bucket(&task.source, &ends.0).await?;
         let destination = bucket(&task.destination, &ends.1).await?;
         let destination = destination.as_destination(&task.attributes, source.account());
@@ -52,7 +69,7 @@ impl Stores {
         // Each instance finds its own pace; what an endpoint takes from all of them together shows in what it refuses.
         let layered = |bucket: S3Bucket| {
             let pace = EndpointPace::new(streams, &task.pace, valve.clone(), &clock);
-            bucket.layered(&Arc::default(), &Arc::new(pace))
+            bucket.layered(&self.meter, &Arc::new(pace))
         };
         let (source, destination) = (layered(source), layered(destination));
         Ok(Route::new(task, source, destination).between(ends))
@@ -60,9 +77,9 @@ impl Stores {
 
     /// What is said about the store of that name.
     pub(super) async fn config(&self, name: &str) -> Result<StoreConfig> {
-        let (found, place) = match self {
-            Self::Told(stores) => (stores.get(name).cloned(), "FERRY_STORES".to_owned()),
-            Self::Parameters { path, parameters } => {
+        let (found, place) = match &self.place {
+            Place::Told(stores) => (stores.get(name).cloned(), "FERRY_STORES".to_owned()),
+            Place::Parameters { path, parameters } => {
                 let place = format!("{path}{name}");
                 let text = parameters.get(&place).await?;
                 (text.map(|text| parse(&place, &text)).transpose()?, place)

@@ -112,7 +112,7 @@ impl Routes for TaskBook {
             }
         };
         let ends = (text.source.clone(), text.destination.clone());
-        let route = Arc::new(Stores::connect(text.task.clone(), ends).await?);
+        let route = Arc::new(self.stores.connect(text.task.clone(), ends).await?);
         tracing::info!(task = name, "the task was read");
         known.insert(name.to_owned(), Known { text, route: Arc::clone(&route), looked: Instant::now() });
         Ok(route)
@@ -140,7 +140,7 @@ mod tests {
         parameters.put("/s/lab", STORE);
         parameters.put("/s/attic", &STORE.replace(":1", ":3"));
         let shared: SharedParameters = Arc::new(parameters.clone());
-        let stores = Stores::Parameters { path: "/s/".to_owned(), parameters: Arc::clone(&shared) };
+        let stores = Stores::under("/s/".to_owned(), Arc::clone(&shared));
         (TaskBook::new(shared, "/t/".to_owned(), default.map(str::to_owned), stores), parameters)
     }
 
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn amazon_itself_needs_no_parameter() {
-        let stores = Stores::Told(BTreeMap::new());
+        let stores = Stores::told(BTreeMap::new());
         assert_eq!(stores.config("s3").await.expect("s3"), StoreConfig::default());
         assert!(stores.config("lab").await.is_err());
     }

@@ -1,0 +1,32 @@
+"""Expands the SAM template into plain CloudFormation, as the service would.
+
+Linters accept broken SAM templates as valid (cfn-lint 1.58 no longer expands them), so everything is checked on what this prints.
+
+    expand.py TEMPLATE [BUCKET PREFIX] >EXPANDED.json
+
+BUCKET and PREFIX stand in for where the code will be, as `finder.zip` and `worker.zip` under the prefix.
+"""
+
+import json
+import sys
+from pathlib import PurePosixPath
+
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+
+def expand(text: str, bucket: str, prefix: str) -> dict:
+    template = yaml_parse(text)
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::Serverless::Function":
+            name = PurePosixPath(properties["CodeUri"]).name
+            properties["CodeUri"] = {"Bucket": bucket, "Key": f"{prefix}{name}.zip"}
+    return Translator({}, Parser()).translate(template, {})
+
+
+if __name__ == "__main__":
+    path, bucket, prefix = (sys.argv[1:] + ["ferry-code", ""])[:3]
+    with open(path, encoding="utf-8") as file:
+        json.dump(expand(file.read(), bucket, prefix), sys.stdout, indent=2)
