@@ -1,0 +1,19 @@
+//! Export jobs: the Import/Export API of 2010, and the station that writes the disk.
+//!
+//! [`Service`] holds jobs and answers questions about them; [`handle`] speaks the original's query protocol over it, so that unmodified AWS
+//! clients drive it, on Lambda ([`lambda`]), in a server ([`router`]) and in tests alike.
+
+mod api;
+mod auth;
+mod http_server;
+mod jobs;
+pub mod lambda;
+mod secrets;
+mod service;
+
+pub use api::{ApiError, ErrorCode, HttpRequest, HttpResponse, handle};
+pub use auth::{Caller, Callers, sign};
+pub use http_server::router;
+pub use jobs::Jobs;
+pub use secrets::{DirectorySecrets, MemorySecrets, Secret, Secrets};
+pub use service::{Created, Limits, Service, ServiceParts, Updated, Validity};

@@ -1,0 +1,423 @@
+//! What the actions do.
+//!
+//! Owns: checking manifests and buckets, limits, signing, and changes to jobs. Does not own: the wire, or writing disks. Invariants: a password
+//! goes into [`Secrets`] and nowhere else; a job that was not created leaves nothing behind; a caller sees its own jobs only.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ferry_cloud::documents::Buckets;
+use ferry_device::job::{JobId, JobRecord, NewJob};
+use ferry_device::manifest::{Manifest, Parsed, Strictness, redacted};
+use ferry_device::signature::Signature;
+use ferry_transfer::select::Glob;
+use ferry_transfer::state::StateName;
+use ferry_transfer::store::ListRequest;
+use ferry_transfer::task::Location;
+use ferry_transfer::{Clock, Error, ErrorKind, SharedState};
+use time::{Duration, OffsetDateTime};
+
+use crate::api::{ApiError, ErrorCode};
+use crate::auth::{Caller, Callers};
+use crate::jobs::{JobPage, Jobs};
+use crate::secrets::{Secret, Secrets};
+
+/// Under this name the key lies that signs.
+const SIGNING_KEY: &str = "signing-key";
+/// Its length: the block of neither hash is shorter.
+const SIGNING_KEY_BYTES: usize = 32;
+
+/// What the original allowed, as far as it can be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Jobs that may be created in 24 hours.
+    pub jobs_per_day: usize,
+    /// How long a job waits for its device.
+    pub expires_after: Duration,
+    /// Whether what nobody needs any more is demanded.
+    pub strictness: Strictness,
+}
+
+impl Default for Limits {
+    /// AWS Import/Export: 50 jobs a day, 30 days.
+    fn default() -> Self {
+        Self { jobs_per_day: 50, expires_after: Duration::days(30), strictness: Strictness::Forgiving }
+    }
+}
+
+/// What a service is made of.
+#[derive(Debug, Clone)]
+pub struct ServiceParts {
+    /// Where jobs are kept.
+    pub state: SharedState,
+    /// Where passwords and the signing key are kept.
+    pub secrets: Arc<dyn Secrets>,
+    /// Connects to the buckets that manifests name.
+    pub buckets: Arc<dyn Buckets>,
+    /// The store of manifests that name none.
+    pub default_store: String,
+    /// The keys that requests may be signed with.
+    pub callers: Callers,
+    /// What is allowed.
+    pub limits: Limits,
+    /// Lines of the address that devices are brought to; the job's id is added.
+    pub shipping_address: Vec<String>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    parts: ServiceParts,
+    jobs: Jobs,
+}
+
+/// Whether a request is only checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// Nothing is changed.
+    CheckOnly,
+    /// What passes is done.
+    CheckAndDo,
+}
+
+/// What creating a job came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The job; `None` where the manifest was only checked.
+    pub job: Option<JobRecord>,
+    /// What may not be meant.
+    pub warnings: Vec<String>,
+}
+
+/// What updating a job came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Updated {
+    /// The job as it is now.
+    pub job: JobRecord,
+    /// What may not be meant.
+    pub warnings: Vec<String>,
+}
+
+/// A manifest that passed every check.
+struct Checked {
+    manifest: Manifest,
+    warnings: Vec<String>,
+}
+
+impl Service {
+    /// Of these parts.
+    pub fn new(parts: ServiceParts) -> Self {
+        Self { jobs: Jobs::new(Arc::clone(&parts.state)), parts }
+    }
+
+    /// The jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// The parts.
+    pub fn parts(&self) -> &ServiceParts {
+        &self.parts
+    }
+
+    pub(crate) fn callers(&self) -> &Callers {
+        &self.parts.callers
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        self.parts.clock.now()
+    }
+
+    /// As a UUID is written, since that is what logs are searched for.
+    pub(crate) fn request_id(&self) -> String {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a draw is in 0..1")]
+        let word = || (self.parts.clock.draw() * f64::from(u32::MAX)) as u32;
+        let (a, b, c, d) = (word(), word(), word(), word());
+        format!("{a:08x}-{:04x}-{:04x}-{:04x}-{:04x}{d:08x}", b >> 16, b & 0xFFFF, c >> 16, c & 0xFFFF)
+    }
+
+    /// Checks a manifest and creates its job.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        manifest: &[u8],
+        validity: Validity,
+    ) -> Result<Created, ApiError> {
+        let Checked { manifest: read, warnings } = self.checked(caller, manifest).await?;
+        if validity == Validity::CheckOnly {
+            return Ok(Created { job: None, warnings });
+        }
+        let now = self.now();
+        if self.jobs.created_since(now - Duration::DAY).await? >= self.parts.limits.jobs_per_day {
+            let message = format!(
+                "{} jobs were created within a day, which is the limit. Wait, or raise it",
+                self.parts.limits.jobs_per_day
+            );
+            return Err(ApiError::new(ErrorCode::CreateJobQuotaExceeded, message));
+        }
+        let key = self.signing_key().await?;
+        let shown = redacted(manifest);
+        let make = |id: JobId| {
+            JobRecord::new(
+                Self::new_job(id, caller, &read, manifest, &shown, &key),
+                now,
+                self.parts.limits.expires_after,
+            )
+        };
+        let job = self.jobs.create(|| self.draw_id(), now, make).await?;
+        self.keep_password(&job.id, &read).await?;
+        Ok(Created { job: Some(job), warnings })
+    }
+
+    /// Gives a job that waits for its device another manifest, and so another signature.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        id: &JobId,
+        manifest: &[u8],
+        validity: Validity,
+    ) -> Result<Updated, ApiError> {
+        let current = self.status(caller, id).await?;
+        let Checked { manifest: read, warnings } = self.checked(caller, manifest).await?;
+        let key = self.signing_key().await?;
+        let shown = redacted(manifest);
+        let change = |job: JobRecord| {
+            let new = Self::new_job(job.id.clone(), caller, &read, manifest, &shown, &key);
+            job.update(new, self.now())
+        };
+        if validity == Validity::CheckOnly {
+            let job = change(current).map_err(|refusal| ApiError::updating(&refusal))?;
+            return Ok(Updated { job, warnings });
+        }
+        let changed = self.jobs.change(id, change).await?.ok_or_else(|| unknown(id))?;
+        let job = changed.map_err(|refusal| ApiError::updating(&refusal))?;
+        self.keep_password(id, &read).await?;
+        Ok(Updated { job, warnings })
+    }
+
+    /// Calls a job off.
+    pub async fn cancel(&self, caller: &Caller, id: &JobId) -> Result<JobRecord, ApiError> {
+        self.status(caller, id).await?;
+        let changed = self.jobs.change(id, |job| job.cancel(self.now())).await?.ok_or_else(|| unknown(id))?;
+        let job = changed.map_err(|refusal| ApiError::cancelling(&refusal))?;
+        self.parts.secrets.remove(&password_name(id)?).await?;
+        Ok(job)
+    }
+
+    /// A job as it stands now.
+    pub async fn status(&self, caller: &Caller, id: &JobId) -> Result<JobRecord, ApiError> {
+        let job = self.jobs.get(id).await?.filter(|job| caller.sees(&job.owner));
+        Ok(job.ok_or_else(|| unknown(id))?.at(self.now()))
+    }
+
+    /// The caller's jobs behind `marker`, newest first.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        marker: Option<&JobId>,
+        most: usize,
+    ) -> Result<JobPage, ApiError> {
+        Ok(self.jobs.list(|job| caller.sees(&job.owner), marker, most).await?)
+    }
+
+    /// What is laid beside a device: which jobs it is for, and where it belongs.
+    pub async fn packing_slip(
+        &self,
+        caller: &Caller,
+        ids: &[JobId],
+        address: &[&str],
+    ) -> Result<String, ApiError> {
+        if ids.is_empty() {
+            return Err(ApiError::new(
+                ErrorCode::MissingParameter,
+                "the parameter jobIds is required. Name a job",
+            ));
+        }
+        let mut slip = "PACKING SLIP\n".to_owned();
+        for id in ids {
+            let job = self.status(caller, id).await?;
+            // Asks as an update would: a job that was called off or expired needs no label.
+            match job.state {
+                ferry_device::job::JobState::Canceled => {
+                    return Err(ApiError::new(
+                        ErrorCode::CanceledJobId,
+                        format!("job {id} was canceled. Leave it out"),
+                    ));
+                }
+                ferry_device::job::JobState::Expired => {
+                    return Err(ApiError::new(
+                        ErrorCode::ExpiredJobId,
+                        format!("job {id} has expired. Leave it out"),
+                    ));
+                }
+                _ => slip.push_str(&format!("JOBID {id}\n")),
+            }
+        }
+        for line in address {
+            slip.push_str(line);
+            slip.push('\n');
+        }
+        Ok(slip)
+    }
+
+    /// Where the job's device is brought to.
+    pub fn shipping_address(&self, job: &JobRecord) -> String {
+        let mut lines = self.parts.shipping_address.clone();
+        lines.push(format!("JOBID {}", job.id));
+        lines.join("\n")
+    }
+
+    /// The password of a job; `None` for files in the clear.
+    pub async fn password(&self, id: &JobId) -> Result<Option<Secret>, ApiError> {
+        Ok(self.parts.secrets.get(&password_name(id)?).await?)
+    }
+
+    fn draw_id(&self) -> JobId {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a draw is in 0..1")]
+        let number = (self.parts.clock.draw() * f64::from(JobId::COUNT)) as u32;
+        JobId::of_number(number)
+    }
+
+    fn new_job(
+        id: JobId,
+        caller: &Caller,
+        read: &Manifest,
+        manifest: &[u8],
+        shown: &str,
+        key: &Secret,
+    ) -> NewJob {
+        let method = read.extensions.signing_method;
+        NewJob {
+            signature: Signature::sign(method, key.reveal().as_bytes(), id.as_str(), manifest),
+            id,
+            owner: caller.name().to_owned(),
+            manifest: shown.to_owned(),
+            log_bucket: read.log_bucket.clone(),
+            log_prefix: read.log_prefix.clone(),
+        }
+    }
+
+    async fn keep_password(&self, id: &JobId, manifest: &Manifest) -> Result<(), ApiError> {
+        let name = password_name(id)?;
+        match &manifest.password {
+            Some(password) => self.parts.secrets.put(&name, &Secret::new(password.reveal())).await?,
+            None => self.parts.secrets.remove(&name).await?,
+        }
+        Ok(())
+    }
+
+    /// The service's own key, drawn at its first use.
+    async fn signing_key(&self) -> Result<Secret, ApiError> {
+        let name = secret_name(SIGNING_KEY)?;
+        if let Some(key) = self.parts.secrets.get(&name).await? {
+            return Ok(key);
+        }
+        let mut bytes = [0; SIGNING_KEY_BYTES];
+        getrandom::fill(&mut bytes).map_err(|error| {
+            Error::new(ErrorKind::Other, "the system gave no random bytes").caused_by(error.to_string())
+        })?;
+        Ok(self.parts.secrets.put_if_absent(&name, Secret::new(STANDARD.encode(bytes))).await?)
+    }
+
+    async fn checked(&self, caller: &Caller, bytes: &[u8]) -> Result<Checked, ApiError> {
+        let parsed = Manifest::parse(bytes, self.parts.limits.strictness);
+        let warnings: Vec<String> = parsed.warnings().map(ToString::to_string).collect();
+        let manifest = accepted(parsed)?;
+        if let (Caller::Key(key), Some(id)) = (caller, &manifest.access_key_id)
+            && key != id
+        {
+            return Err(ApiError::new(
+                ErrorCode::InvalidAccessKeyId,
+                "accessKeyId of the manifest is not the key that the request is signed with. Make them one, or remove it",
+            ));
+        }
+        for glob in manifest.extensions.include.iter().chain(&manifest.extensions.exclude) {
+            if let Err(bad) = glob.parse::<Glob>() {
+                let code = ErrorCode::Manifest(ferry_device::manifest::Code::InvalidManifestField);
+                return Err(ApiError::new(
+                    code,
+                    format!("x-include and x-exclude: {glob:?}: {bad}. Correct the pattern"),
+                ));
+            }
+        }
+        let mut checked = Checked { manifest, warnings };
+        let mut names: Vec<&str> =
+            checked.manifest.operations.iter().map(|o| o.export_bucket.as_str()).collect();
+        names.push(&checked.manifest.log_bucket);
+        names.sort_unstable();
+        names.dedup();
+        let mut unchecked = Vec::new();
+        for name in names {
+            if let Some(warning) = self.check_bucket(&checked.manifest, name).await? {
+                unchecked.push(warning);
+            }
+        }
+        checked.warnings.extend(unchecked);
+        Ok(checked)
+    }
+
+    /// Whether a bucket is there and may be listed; a warning where nobody could say.
+    async fn check_bucket(&self, manifest: &Manifest, bucket: &str) -> Result<Option<String>, ApiError> {
+        let location = self.location(manifest, bucket);
+        let listed = match self.parts.buckets.bucket(&location).await {
+            Ok(store) => {
+                store.list(ListRequest { page_size: Some(1), ..ListRequest::default() }).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        let Err(error) = listed else { return Ok(None) };
+        match error.kind() {
+            ErrorKind::NotFound => {
+                let message = format!("the bucket {location} does not exist. Check its name and the store");
+                Err(ApiError::new(ErrorCode::NoSuchBucket, message))
+            }
+            ErrorKind::PermissionDenied => {
+                let message =
+                    format!("the bucket {location} may not be listed. Allow ListBucket and GetObject");
+                Err(ApiError::new(ErrorCode::BucketPermission, message))
+            }
+            ErrorKind::Configuration | ErrorKind::InvalidInput => {
+                let message = format!(
+                    "the store of the bucket {location} cannot be used: {}. Check ferry.yaml",
+                    error.chain()
+                );
+                Err(ApiError::new(ErrorCode::BucketPermission, message))
+            }
+            _ => Ok(Some(format!("the bucket {location} could not be checked: {}", error.chain()))),
+        }
+    }
+
+    /// A bucket of the manifest's store.
+    pub fn location(&self, manifest: &Manifest, bucket: &str) -> Location {
+        let store = manifest.extensions.store.as_deref().unwrap_or(&self.parts.default_store);
+        Location { store: store.to_owned(), bucket: bucket.to_owned(), prefix: String::new() }
+    }
+}
+
+/// The manifest, or every error of it in one.
+fn accepted(parsed: Parsed) -> Result<Manifest, ApiError> {
+    let told: Vec<String> = parsed.errors().map(ToString::to_string).collect();
+    let code = parsed.errors().next().map(|problem| problem.code);
+    match (parsed.manifest, code) {
+        (Some(manifest), _) => Ok(manifest),
+        (None, code) => {
+            let code = code.unwrap_or(ferry_device::manifest::Code::MalformedManifest);
+            Err(ApiError::new(ErrorCode::Manifest(code), told.join("\n")))
+        }
+    }
+}
+
+fn unknown(id: &JobId) -> ApiError {
+    ApiError::new(ErrorCode::InvalidJobId, format!("there is no job {id} of yours. Look at ListJobs"))
+}
+
+fn password_name(id: &JobId) -> ferry_transfer::Result<StateName> {
+    secret_name(&format!("jobs/{id}"))
+}
+
+fn secret_name(name: &str) -> ferry_transfer::Result<StateName> {
+    StateName::new(name).map_err(|bad| Error::new(ErrorKind::InvalidInput, bad.to_string()))
+}
