@@ -30,6 +30,13 @@ const BAG_DECLARATION: &str = "bagit.txt";
 const BAG_INFO: &str = "bag-info.txt";
 const BAG_TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
 
+/// The documents that do not grow.
+pub(crate) const RESERVE_BYTES: u64 = 65_536;
+/// A line of each list without its names, 2 KiB of metadata and 1 KiB of headers.
+pub(crate) const RESERVE_BYTES_PER_OBJECT: u64 = 4352;
+/// Names stand in both lists and may double when they are escaped.
+pub(crate) const RESERVE_BYTES_PER_NAME_BYTE: u64 = 4;
+
 impl Arrangement {
     /// The paths of the documents, in the order in which they are written.
     pub fn documents(self) -> &'static [&'static str] {
@@ -138,8 +145,9 @@ pub struct ObjectLine {
 /// Bytes that the documents of a plan take at most, for objects with full user metadata.
 pub fn reserve_bytes(plan: &Plan) -> u64 {
     let summary = plan.summary();
-    // A line of each list, 2 KiB of metadata and 1 KiB of headers; names stand in both lists and may double when escaped.
-    summary.objects * (4096 + 256) + summary.name_bytes * 4 + 65_536
+    RESERVE_BYTES
+        + summary.objects * RESERVE_BYTES_PER_OBJECT
+        + summary.name_bytes * RESERVE_BYTES_PER_NAME_BYTE
 }
 
 /// Writes all documents.

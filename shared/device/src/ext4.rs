@@ -22,12 +22,14 @@ mod hash;
 mod inode;
 mod layout;
 mod reader;
+mod room;
 mod superblock;
 mod tree;
 mod writer;
 
 pub use layout::{Identity, Layout, Size};
 pub use reader::{Node, Reader};
+pub use room::Room;
 pub use writer::{FileFacts, Writer};
 
 /// The size of a block: the largest that every Linux mounts.

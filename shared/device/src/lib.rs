@@ -9,6 +9,7 @@
 pub mod container;
 pub mod documents;
 mod error;
+pub mod export_log;
 pub mod ext4;
 pub mod job;
 pub mod journal;

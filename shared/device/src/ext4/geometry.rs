@@ -92,10 +92,19 @@ impl Geometry {
     }
 
     /// An upper bound on the blocks that hold neither directories nor files.
-    fn overhead_blocks(&self) -> u64 {
-        let copies = self.copies().len() as u64;
+    pub(super) fn overhead_blocks(&self) -> u64 {
+        self.overhead_with(self.table_blocks, self.copies().len() as u64)
+    }
+
+    /// The same if there were so many inodes; `copies` is how many copies of the superblock there are.
+    pub(super) fn overhead_blocks_for(&self, inodes: u64, copies: u64) -> u64 {
+        let per_group = (inodes + u64::from(FIRST_INODE)).div_ceil(self.groups);
+        self.overhead_with(per_group.div_ceil(INODE_STEP), copies)
+    }
+
+    fn overhead_with(&self, table_blocks: u64, copies: u64) -> u64 {
         // A table stands in one piece, so a copy in its way may cost up to a table's length.
-        copies * (1 + self.descriptor_blocks + self.table_blocks) + self.groups * (2 + self.table_blocks)
+        copies * (1 + self.descriptor_blocks + table_blocks) + self.groups * (2 + table_blocks)
     }
 }
 

@@ -116,7 +116,16 @@ impl Layout {
         content_blocks += tree.blocks + u64::from(tree.directories);
         let inodes = u64::from(tree.directories) + u64::from(files);
         let geometry = match size {
-            Size::Exactly { bytes } => Geometry::of(bytes.min(VOLUME_MAX_BYTES) / BLOCK_BYTES, inodes)?,
+            Size::Exactly { bytes } => {
+                let geometry = Geometry::of(bytes.min(VOLUME_MAX_BYTES) / BLOCK_BYTES, inodes)?;
+                if content_blocks + geometry.overhead_blocks() > geometry.blocks {
+                    return Err(Error::new(
+                        ErrorKind::NoSpace,
+                        format!("the plan needs more than the {bytes} bytes of the medium"),
+                    ));
+                }
+                geometry
+            }
             Size::Fitting { reserve_bytes } => {
                 let reserve: u64 = blocks_of(reserve_bytes) + 8 * documents.len() as u64;
                 Geometry::fitting(content_blocks + reserve, inodes)?
