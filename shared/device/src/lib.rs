@@ -16,6 +16,7 @@ pub mod journal;
 pub mod manifest;
 pub mod medium;
 pub mod naming;
+pub mod ntfs;
 pub mod plan;
 pub mod session;
 pub mod signature;

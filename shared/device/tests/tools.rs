@@ -13,9 +13,16 @@ use std::sync::Arc;
 use ferry_device::container::{
     Container, Format, Luks2Kdf, Password, SystemEntropy, TrueCryptPrf, VeraCryptPrf,
 };
+use ferry_device::documents::{Arrangement, BagInfo};
 use ferry_device::ext4::{FileFacts, Identity, Layout, Size, Writer};
+use ferry_device::journal::Attributes;
+use ferry_device::medium::MountedMedium;
 use ferry_device::naming::{FileSystem, NamingRules};
+use ferry_device::ntfs::{Access, Programs};
 use ferry_device::plan::{Object, Plan, Planner};
+use ferry_device::session::{Md5Wanted, Session};
+use ferry_device::sink::DirectorySink;
+use ferry_device::verify::verify;
 use ferry_device::volume::{RawVolume, Volume};
 
 /// The bytes of the object of this number.
@@ -31,24 +38,23 @@ fn bytes_of(number: u64, size: u64) -> Vec<u8> {
         .collect()
 }
 
+fn object(key: &str, size_bytes: u64) -> Object {
+    Object {
+        operation: 0,
+        bucket: "bucket".into(),
+        key: key.into(),
+        version_id: None,
+        etag: None,
+        size_bytes,
+        modified_unix_secs: 1_500_000_000,
+        storage_class: None,
+    }
+}
+
 fn plan_of(directory: &Path, objects: &[(String, u64)]) -> Plan {
     let mut planner = Planner::new(directory, NamingRules::new(FileSystem::Ext4)).unwrap();
     for (key, size_bytes) in objects {
-        planner
-            .add(
-                "bucket",
-                Object {
-                    operation: 0,
-                    bucket: "bucket".into(),
-                    key: key.clone(),
-                    version_id: None,
-                    etag: None,
-                    size_bytes: *size_bytes,
-                    modified_unix_secs: 1_500_000_000,
-                    storage_class: None,
-                },
-            )
-            .unwrap();
+        planner.add("bucket", object(key, *size_bytes)).unwrap();
     }
     planner.seal().unwrap()
 }
@@ -260,4 +266,41 @@ fn tcplay_accepts_truecrypt_headers() {
         assert!(info.contains("AES-256-XTS"), "{info}");
         std::fs::remove_file(path).unwrap();
     }
+}
+
+#[test]
+#[ignore = "needs ntfs-3g and FUSE: tests/device-tools/run"]
+fn ntfs_takes_every_name_and_gives_every_byte_back() {
+    let work = tempfile::tempdir().unwrap();
+    let mut planner = Planner::new(work.path(), NamingRules::new(FileSystem::Ntfs)).unwrap();
+    let keys = ["a:b", "a_b", "con", "Case", "case", "trail.", "dir /x", "grüße/日本", "d/", "q?", "x//y"];
+    for key in keys {
+        planner.add("bucket", object(key, if key == "d/" { 0 } else { 70_000 })).unwrap();
+    }
+    let plan = planner.seal().unwrap();
+    let image = work.path().join("image");
+    drop(RawVolume::create(&image, 64 << 20).unwrap());
+    let path = std::env::var_os("PATH").unwrap();
+    let programs = Programs::find(&path, Format::None).unwrap();
+    programs.format(&image, "EXPORT").unwrap();
+    let root = work.path().join("mounted");
+    std::fs::create_dir(&root).unwrap();
+
+    let mounted = programs.mount(&image, &root, Access::Write).unwrap();
+    let mut session = Session::open(plan.clone(), DirectorySink::new(mounted.directory())).unwrap();
+    while let Some(entry) = session.next_file(Md5Wanted::Skip).unwrap() {
+        session.write(&bytes_of(entry.sequence, entry.object.size_bytes)).unwrap();
+        session.end_file(Attributes::default(), 1).unwrap();
+    }
+    let bag = BagInfo { job: "NTFS1".into(), date: "2026-01-02".into() };
+    session.finish(Arrangement::Plain, &bag).unwrap();
+    mounted.unmount().unwrap();
+    assert!(std::fs::read_dir(&root).unwrap().next().is_none(), "still mounted");
+
+    let mounted = programs.mount(&image, &root, Access::Read).unwrap();
+    let medium = MountedMedium::new(mounted.directory(), &["System Volume Information"]);
+    let verdict = verify(&medium, &mut |_| {}).unwrap();
+    assert!(verdict.is_right(), "{verdict:?}");
+    assert_eq!(verdict.right_files, 10);
+    mounted.unmount().unwrap();
 }

@@ -1,0 +1,195 @@
+//! NTFS, by the programs of ntfs-3g.
+//!
+//! Owns: finding the programs before a job begins, making a file system in a file or device, and mounting it for as long as it is written or read.
+//! Does not own: what is written ([`crate::sink::DirectorySink`]). Invariants: the programs are separate processes, since their licence is
+//! the GPL; what was mounted is unmounted whatever happens; nothing is believed written before the unmount succeeded.
+//!
+//! There is no NTFS writer in Rust, and `ntfscp` makes no directories, so a mount it is: FUSE, which needs root or a `/dev/fuse` that others may
+//! open. It works on the bare file or device only. A container would need a decrypted view beside the mount, which Ferry does not have.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::container::Format;
+use crate::error::{Error, ErrorKind, Result};
+use crate::target::in_use::mounts;
+
+/// How often, and after which pause, a mount is looked for.
+const LOOKS: u32 = 500;
+const PAUSE: Duration = Duration::from_millis(20);
+/// Where such programs are that an ordinary user's `PATH` does not name.
+const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// Whether a file system is only read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is changed.
+    Read,
+    /// Files are written, under names that Windows takes: a second guard behind the naming rules.
+    Write,
+}
+
+/// The programs.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    mkntfs: PathBuf,
+    ntfs_3g: PathBuf,
+    umount: PathBuf,
+}
+
+impl Programs {
+    /// Finds them on `search_path`, the environment's `PATH`, and checks that they can do what a job with this container needs.
+    ///
+    /// # Errors
+    /// `MissingProgram` with the package's name, `InvalidInput` for a container: both can be told when the job is created.
+    pub fn find(search_path: &OsStr, format: Format) -> Result<Self> {
+        if format != Format::None {
+            return Err(Error::invalid(
+                "NTFS cannot be written inside a container here: use fileSystem: EXT4, or x-container: none",
+            ));
+        }
+        let find = |program: &str, package: &str| {
+            std::env::split_paths(search_path)
+                .chain(SYSTEM_DIRECTORIES.map(PathBuf::from))
+                .map(|directory| directory.join(program))
+                .find(|path| path.is_file())
+                .ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::MissingProgram,
+                        format!("{program} is not installed; fileSystem: NTFS needs the package {package}"),
+                    )
+                })
+        };
+        Ok(Self {
+            mkntfs: find("mkntfs", "ntfs-3g")?,
+            ntfs_3g: find("ntfs-3g", "ntfs-3g")?,
+            umount: find("umount", "mount")?,
+        })
+    }
+
+    /// Makes an empty file system over the whole of a file or device.
+    pub fn format(&self, image: &Path, label: &str) -> Result<()> {
+        let output = Command::new(&self.mkntfs)
+            .args(["--force", "--quick", "--quiet", "--label", label])
+            .arg(image)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(Error::io("run", &self.mkntfs))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(failed("mkntfs", image, &output.stderr))
+    }
+
+    /// Mounts a file system at a directory that exists.
+    pub fn mount(&self, image: &Path, directory: &Path, access: Access) -> Result<Mounted> {
+        let options = match access {
+            Access::Read => "no_detach,ro",
+            Access::Write => "no_detach,windows_names,noatime,big_writes",
+        };
+        let directory = std::fs::canonicalize(directory).map_err(Error::io("find", directory))?;
+        let mut child = Command::new(&self.ntfs_3g)
+            .args(["-o", options])
+            .arg(image)
+            .arg(&directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(Error::io("run", &self.ntfs_3g))?;
+        for _ in 0..LOOKS {
+            if is_mounted(&directory)? {
+                let (image, umount) = (image.to_owned(), self.umount.clone());
+                return Ok(Mounted { child: Some(child), directory, image, umount });
+            }
+            if child.try_wait().map_err(Error::io("wait for", &self.ntfs_3g))?.is_some() {
+                let hint = "it needs root, or a /dev/fuse that you may open";
+                return Err(Error::new(
+                    ErrorKind::Io,
+                    format!("ntfs-3g does not mount {}: {hint}", image.display()),
+                ));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        child.kill().and_then(|()| child.wait()).map_err(Error::io("end", &self.ntfs_3g))?;
+        Err(Error::new(ErrorKind::Io, format!("ntfs-3g takes too long to mount {}", image.display())))
+    }
+}
+
+fn is_mounted(directory: &Path) -> Result<bool> {
+    let path = Path::new("/proc/self/mountinfo");
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    Ok(mounts(&text).iter().any(|mount| Path::new(&mount.mount_point) == directory))
+}
+
+fn failed(program: &str, image: &Path, stderr: &[u8]) -> Error {
+    let said = String::from_utf8_lossy(stderr);
+    let said = said.lines().last().unwrap_or_default();
+    Error::new(ErrorKind::Io, format!("{program} failed on {}: {said}", image.display()))
+}
+
+/// A mounted file system. Dropping it unmounts; only [`Self::unmount`] tells whether that went well.
+#[derive(Debug)]
+pub struct Mounted {
+    child: Option<Child>,
+    directory: PathBuf,
+    image: PathBuf,
+    umount: PathBuf,
+}
+
+impl Mounted {
+    /// Where the files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Unmounts and returns once everything is on the medium.
+    pub fn unmount(mut self) -> Result<()> {
+        self.end()?;
+        File::open(&self.image).and_then(|file| file.sync_all()).map_err(Error::io("sync", &self.image))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let output = Command::new(&self.umount)
+            .arg(&self.directory)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(Error::io("run", &self.umount))?;
+        if !output.status.success() {
+            self.child = Some(child);
+            return Err(failed("umount", &self.directory, &output.stderr));
+        }
+        // ntfs-3g writes what it holds back before it ends.
+        let status = child.wait().map_err(Error::io("wait for ntfs-3g on", &self.image))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Io, format!("ntfs-3g ended with {status} on {}", self.image.display())))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Nobody is left to be told; a mount that stays is seen by the next job's checks.
+        drop(self.end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_and_a_missing_program_are_told_before_anything_begins() {
+        let error = Programs::find(OsStr::new("/nowhere"), Format::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        if let Err(error) = Programs::find(OsStr::new("/nowhere"), Format::None) {
+            assert_eq!(error.kind(), ErrorKind::MissingProgram);
+            assert!(error.to_string().contains("package ntfs-3g"), "{error}");
+        }
+    }
+}
