@@ -8,9 +8,12 @@ use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::container::{Container, Password};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::Reader;
-use crate::volume::Volume;
+use crate::signature::FILE_NAME;
+use crate::target::{CONTAINER_ENDINGS, HOW_TO_OPEN, Target};
+use crate::volume::{RawVolume, Volume};
 
 /// Takes a file's bytes as they are read.
 pub type Take<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
@@ -60,6 +63,57 @@ impl<V: Volume> Medium for Reader<V> {
                 is_directory: node.is_directory(),
             })
         })
+    }
+}
+
+/// Opens the medium at a target: the container or image inside, or the directory itself.
+///
+/// # Errors
+/// `WrongPassword` when there is a container that the password does not open; `InvalidInput` when there is one and no password, or when a
+/// directory has no container or several.
+pub fn open(target: &Target, password: Option<&Password>) -> Result<Box<dyn Medium>> {
+    match target {
+        Target::Plain(path) => Ok(Box::new(MountedMedium::new(path, &[FILE_NAME, HOW_TO_OPEN]))),
+        Target::Image(path) | Target::Block(path) => open_volume(path, password),
+        Target::Directory(path) => open_volume(&only_container(path)?, password),
+    }
+}
+
+fn open_volume(path: &Path, password: Option<&Password>) -> Result<Box<dyn Medium>> {
+    // An image without a container is a file system at once; a container never looks like one.
+    match (Reader::open(RawVolume::open(path)?), password) {
+        (Ok(reader), _) => Ok(Box::new(reader)),
+        (Err(e), None) if e.kind() == ErrorKind::Corrupt => Err(Error::invalid(format!(
+            "{} is no file system in the clear; if it is a container, give its password",
+            path.display()
+        ))
+        .caused_by(e)),
+        (Err(e), None) => Err(e),
+        (Err(_), Some(password)) => {
+            Ok(Box::new(Reader::open(Container::open(RawVolume::open(path)?, password)?)?))
+        }
+    }
+}
+
+fn only_container(directory: &Path) -> Result<PathBuf> {
+    let is_container = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        CONTAINER_ENDINGS.contains(&ending)
+    };
+    let mut found: Vec<PathBuf> = std::fs::read_dir(directory)
+        .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
+        .map_err(Error::io("list", directory))?
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(is_container)
+        .collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(path), true) => Ok(path),
+        (None, _) => Err(Error::invalid(format!("{} has no container", directory.display()))),
+        (Some(_), false) => Err(Error::invalid(format!(
+            "{} has several containers; name one as image:PATH",
+            directory.display()
+        ))),
     }
 }
 

@@ -103,6 +103,9 @@ pub fn container_file_name(job_id: &str, format: Format) -> String {
     format!("{job_id}.{ending}")
 }
 
+/// All endings of [`container_file_name`].
+pub(crate) const CONTAINER_ENDINGS: [&str; 4] = ["tc", "hc", "luks", "img"];
+
 /// The file beside a container that says how to open it. It names no key and no object.
 pub const HOW_TO_OPEN: &str = "README-HOW-TO-OPEN.txt";
 
@@ -159,6 +162,49 @@ pub fn authorise_text(path: &Path, contents: &str, expected: &Signature) -> Resu
         return Err(Unauthorised::Invalid(path.to_owned(), why.to_owned()));
     }
     Ok(())
+}
+
+/// The SIGNATURE in the root of a disk or of one of its partitions, read through a mount of our own that ends with the reading. Needs root.
+///
+/// The mount is read-only, in a namespace nobody else sees, and without replaying a journal where the file system allows it: a disk that turns
+/// out not to be the job's must stay as it was.
+///
+/// # Errors
+/// `Refused` where none of them has a SIGNATURE.
+pub fn signature_of_disk(disk: &disk::Disk) -> Result<String> {
+    const SCRIPT: &str = r#"
+        place=$(mktemp -d) || exit 4
+        trap 'rmdir "$place"' EXIT
+        for device in "$@"; do
+            mount -o ro,norecovery,nosuid,nodev,noexec "$device" "$place" 2> /dev/null ||
+                mount -o ro,nosuid,nodev,noexec "$device" "$place" 2> /dev/null || continue
+            if [ -f "$place/SIGNATURE" ] && [ ! -L "$place/SIGNATURE" ]; then
+                head -c 4096 "$place/SIGNATURE"
+                umount "$place"
+                exit 0
+            fi
+            umount "$place"
+        done
+        exit 3"#;
+    let program = Path::new("unshare");
+    let output = std::process::Command::new(program)
+        .args(["--mount", "sh", "-c", SCRIPT, "sh"])
+        .arg(Path::new("/dev").join(&disk.name))
+        .args(disk.partitions.iter().map(|(name, _)| Path::new("/dev").join(name)))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(Error::io("run", program))?;
+    match output.status.code() {
+        Some(0) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Some(3) => Err(Unauthorised::Missing(Path::new("/dev").join(&disk.name).join(FILE_NAME)).into()),
+        _ => Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "cannot look for SIGNATURE on {disk}, which needs root: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            ),
+        )),
+    }
 }
 
 /// Why a target is not this job's.

@@ -5,15 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ferry_device::ErrorKind;
 use ferry_device::container::{Container, Format, Luks2Kdf, Password, SystemEntropy, TrueCryptPrf};
 use ferry_device::documents::{Arrangement, BagInfo, reserve_bytes};
 use ferry_device::ext4::{Identity, Layout, Reader, Size};
 use ferry_device::journal::{Attributes, Journal, Outcome};
-use ferry_device::medium::{Medium, MountedMedium, extract};
+use ferry_device::medium::{self, Medium, MountedMedium, extract};
 use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::plan::{Object, Plan, Planner};
 use ferry_device::session::{Md5Wanted, Session};
 use ferry_device::sink::{DirectorySink, ImageSink, Sink};
+use ferry_device::target::Target;
 use ferry_device::verify::{Problem, verify};
 use ferry_device::volume::{RawVolume, Volume};
 use proptest::prelude::*;
@@ -237,9 +239,14 @@ fn inside_a_container_a_resumed_export_is_the_same_and_a_fresh_decryptor_reads_i
             Session::open(plan.clone(), ImageSink::new(Arc::clone(&layout), open()).unwrap()).unwrap();
         copy(&mut session, None);
         session.finish(Arrangement::Plain, &bag()).unwrap();
-        let reader = Reader::open(open()).unwrap();
-        check_all(&plan, &reader);
-        assert!(verify(&reader, &mut |_| {}).unwrap().is_right());
+        let directory = Target::Directory(work.path().to_owned());
+        let medium = medium::open(&directory, Some(&password)).unwrap();
+        check_all(&plan, &*medium);
+        assert!(verify(&*medium, &mut |_| {}).unwrap().is_right());
+        let kind = |password| medium::open(&directory, password).map(|_| ()).unwrap_err().kind();
+        let wrong = Password::new("wrong");
+        assert_eq!(kind(Some(&wrong)), ErrorKind::WrongPassword);
+        assert_eq!(kind(None), ErrorKind::InvalidInput);
         let clear = tempfile::tempdir().unwrap();
         let (_, image) = image_of(clear.path(), Arrangement::Plain, &[]);
         let inside = open();

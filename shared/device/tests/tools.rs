@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use ferry_device::ErrorKind;
 use ferry_device::container::{
     Container, Format, Luks2Kdf, Password, SystemEntropy, TrueCryptPrf, VeraCryptPrf,
 };
@@ -22,6 +23,8 @@ use ferry_device::ntfs::{Access, Programs};
 use ferry_device::plan::{Object, Plan, Planner};
 use ferry_device::session::{Md5Wanted, Session};
 use ferry_device::sink::DirectorySink;
+use ferry_device::target::disk::Disk;
+use ferry_device::target::signature_of_disk;
 use ferry_device::verify::verify;
 use ferry_device::volume::{RawVolume, Volume};
 
@@ -303,4 +306,67 @@ fn ntfs_takes_every_name_and_gives_every_byte_back() {
     assert!(verdict.is_right(), "{verdict:?}");
     assert_eq!(verdict.right_files, 10);
     mounted.unmount().unwrap();
+}
+
+#[test]
+#[ignore = "needs root and a loop device: tests/device-tools/run"]
+fn kernel_gives_the_signature_of_a_disk_that_stays_as_it_was() {
+    let work = tempfile::tempdir().unwrap();
+    let content = work.path().join("content");
+    std::fs::create_dir(&content).unwrap();
+    let image = work.path().join("image");
+    for signature in [Some("version:2.0\njobId:TC44P\n"), None] {
+        match signature {
+            Some(text) => std::fs::write(content.join("SIGNATURE"), text).unwrap(),
+            None => std::fs::remove_file(content.join("SIGNATURE")).unwrap(),
+        }
+        drop(RawVolume::create(&image, 16 << 20).unwrap());
+        let (path, directory) = (image.to_str().unwrap(), content.to_str().unwrap());
+        run("mke2fs", &["-q", "-F", "-t", "ext4", "-d", directory, path]);
+        let before = std::fs::read(&image).unwrap();
+        let device = run("losetup", &["-f", "--show", path]);
+        let name = device.trim().trim_start_matches("/dev/").to_owned();
+        let found = signature_of_disk(&Disk { name, ..Disk::default() });
+        run("losetup", &["-d", device.trim()]);
+        match signature {
+            Some(text) => assert_eq!(found.unwrap(), text),
+            None => assert_eq!(found.unwrap_err().kind(), ErrorKind::Refused),
+        }
+        assert!(std::fs::read(&image).unwrap() == before, "the disk was written");
+        std::fs::remove_file(&image).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root and a loop device: tests/device-tools/run"]
+fn kernel_mounts_the_image_and_finds_every_name() {
+    let work = tempfile::tempdir().unwrap();
+    let mut objects = assorted();
+    objects.extend((0..60_000).map(|n| (format!("flat/{n}-{}", "x".repeat(n % 90)), 1)));
+    let plan = plan_of(work.path(), &objects);
+    let identity = Identity::of_job("KERN1", "KERN1", 1_600_000_000).unwrap();
+    let size = Size::Exactly { bytes: 600 << 20 };
+    let layout = Layout::new(&plan, &[".export/document"], identity, size).unwrap();
+    let image = work.path().join("image");
+    let volume = RawVolume::create(&image, layout.size_bytes()).unwrap();
+    write_image(&plan, layout, volume);
+    let root = work.path().join("mounted");
+    std::fs::create_dir(&root).unwrap();
+    let (image, mounted) = (image.to_str().unwrap(), root.to_str().unwrap());
+    run("mount", &["-t", "ext4", "-o", "ro,loop,errors=continue", image, mounted]);
+    let mut wrong = Vec::new();
+    for entry in plan.entries().unwrap() {
+        let entry = entry.unwrap();
+        let path = root.join(entry.place.path().as_str());
+        let right = if entry.place.is_file() {
+            std::fs::read(&path).is_ok_and(|read| read == bytes_of(entry.sequence, entry.object.size_bytes))
+        } else {
+            path.is_dir()
+        };
+        if !right {
+            wrong.push(path);
+        }
+    }
+    run("umount", &[mounted]);
+    assert_eq!(wrong, Vec::<std::path::PathBuf>::new());
 }
