@@ -207,3 +207,92 @@ impl<S: Sink> Session<S> {
         Ok(self.sink)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::naming::{FileSystem, NamingRules};
+    use crate::plan::{Object, Planner};
+
+    /// A medium that notes, at each sync, how long the journal was.
+    #[derive(Debug)]
+    struct Watching {
+        journal: PathBuf,
+        ended: u64,
+        syncs: Arc<Mutex<Vec<(u64, usize)>>>,
+    }
+
+    impl Sink for Watching {
+        fn skip(&mut self, _: &PlanEntry) -> Result<()> {
+            Ok(())
+        }
+
+        fn begin(&mut self, _: &PlanEntry) -> Result<()> {
+            Ok(())
+        }
+
+        fn begin_document(&mut self, _: &str) -> Result<()> {
+            Ok(())
+        }
+
+        fn write(&mut self, _: &[u8]) -> Result<()> {
+            Ok(())
+        }
+
+        fn restart(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        fn end(&mut self) -> Result<()> {
+            self.ended += 1;
+            Ok(())
+        }
+
+        fn commit(&mut self) -> Result<()> {
+            let lines = std::fs::read_to_string(&self.journal).unwrap().lines().count();
+            self.syncs.lock().unwrap().push((self.ended, lines));
+            Ok(())
+        }
+
+        fn finish(&mut self, _: &Plan) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_is_journalled_only_once_it_is_on_the_medium() {
+        let work = tempfile::tempdir().unwrap();
+        let mut planner = Planner::new(work.path(), NamingRules::new(FileSystem::Ext4)).unwrap();
+        for number in 0..5 {
+            let object = Object {
+                operation: 0,
+                bucket: "b".into(),
+                key: format!("{number}"),
+                version_id: None,
+                etag: None,
+                size_bytes: COMMIT_BYTES / 2,
+                modified_unix_secs: 0,
+                storage_class: None,
+            };
+            planner.add("b", object).unwrap();
+        }
+        let syncs = Arc::new(Mutex::new(Vec::new()));
+        let journal = work.path().join("journal.jsonl");
+        let sink = Watching { journal: journal.clone(), ended: 0, syncs: Arc::clone(&syncs) };
+        let mut session = Session::open(planner.seal().unwrap(), sink).unwrap();
+        let content = vec![0; 1 << 20];
+        while session.next_file(Md5Wanted::Skip).unwrap().is_some() {
+            for _ in 0..COMMIT_BYTES / 2 / (1 << 20) {
+                session.write(&content).unwrap();
+            }
+            session.end_file(Attributes::default(), 0).unwrap();
+        }
+        session.commit().unwrap();
+        // Files that were ended at each sync, and lines that were in the journal before it.
+        assert_eq!(*syncs.lock().unwrap(), [(2, 0), (4, 2), (5, 4)]);
+        assert_eq!(std::fs::read_to_string(journal).unwrap().lines().count(), 5);
+    }
+}
