@@ -252,6 +252,13 @@ fn cryptsetup_opens_luks2_with_the_passphrase() {
         assert!(dump.contains("aes-xts-plain64") && dump.contains("16777216"), "{dump}");
         run("cryptsetup", &["isLuks", "--type", "luks2", file]);
         run_with_input("cryptsetup", &["open", "--test-passphrase", "--type", "luks2", file], PASSWORD);
+        // It decrypts in place, in user space, which shows how the data's sectors are numbered.
+        let header = work.path().join("header");
+        let options = ["reencrypt", "--decrypt", "--force-offline-reencrypt", "--batch-mode", "--header"];
+        run_with_input("cryptsetup", &[&options[..], &[header.to_str().unwrap(), file]].concat(), PASSWORD);
+        let decrypted = std::fs::read(&path).unwrap();
+        assert!(decrypted[..1 << 20] == bytes_of(7, 1 << 20));
+        std::fs::remove_file(header).unwrap();
         std::fs::remove_file(path).unwrap();
     }
 }
