@@ -8,3 +8,4 @@ mod hopeless;
 mod listings;
 mod passing;
 mod proof;
+mod ranges;

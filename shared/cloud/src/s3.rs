@@ -18,6 +18,7 @@ mod greet;
 mod intercept;
 mod lean;
 mod list;
+mod list_choice;
 mod read;
 mod upload_body;
 mod uploads;
@@ -51,6 +52,7 @@ pub(crate) use self::client::AccountSetup;
 use self::error::Place;
 pub use self::greet::Greeting;
 use self::lean::{Lean, LeanAccount};
+use self::list_choice::ListChoice;
 use crate::credentials::Keyring;
 use crate::profile::{ListVersion, Posture, Profile};
 
@@ -74,6 +76,7 @@ struct Account {
     setup: AccountSetup,
     /// `None` where everything is to go by the SDK.
     lean: Option<LeanAccount>,
+    list_choice: ListChoice,
     /// What signs; `None` for anonymous.
     keyring: Option<Arc<Keyring>>,
 }
@@ -108,10 +111,10 @@ impl S3Account {
         &self.0.setup.region
     }
 
-    /// The same store talked to in another way. Asks nothing of it.
+    /// The same store talked to in another way, and in no other. Asks nothing of it.
     #[must_use]
     pub fn under(&self, profile: Profile) -> Self {
-        AccountSetup { profile, ..self.0.setup.clone() }.build()
+        AccountSetup { profile, ..self.0.setup.clone() }.build_listing(ListChoice::fixed())
     }
 
     /// Whether this is the same store as another, reached with the same rights: by what their descriptions say.
@@ -296,10 +299,7 @@ impl ObjectStore for S3Bucket {
     }
 
     async fn list(&self, request: ListRequest) -> Result<ListPage> {
-        match self.lean().await {
-            Some(lean) => self.lean_list(lean, request).await,
-            None => self.list_page(request).await,
-        }
+        self.list_known(request).await
     }
 
     async fn head(&self, request: HeadRequest) -> Result<ObjectHead> {

@@ -8,6 +8,7 @@
 mod cycle;
 mod habits;
 mod sorted;
+mod sorter;
 
 use std::fmt;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ pub fn list_within(
 ) -> BoxStream<'static, Result<Entry>> {
     let prefix = prefix.to_owned();
     if habits.is_disordered() {
-        return sorted::list(store, prefix, after, bounds).boxed();
+        return sorted::list(store, prefix, after, bounds, DISORDER_BYTES_MAX).boxed();
     }
     let listing = Listing::new(store, prefix, after, bounds, habits);
     stream::try_unfold(listing, |mut listing| async move {

@@ -15,6 +15,7 @@ use aws_sdk_s3::config::{
 
 use super::endpoint::OwnEndpoint;
 use super::lean::LeanAccount;
+use super::list_choice::ListChoice;
 use super::{Account, Payer, S3Account};
 use crate::credentials::{CredentialRef, Keyring};
 use crate::customer_key::CustomerKey;
@@ -52,6 +53,10 @@ pub(crate) struct AccountSetup {
 impl AccountSetup {
     /// Builds the client. Sends nothing.
     pub(crate) fn build(self) -> S3Account {
+        self.build_listing(ListChoice::profiles())
+    }
+
+    pub(super) fn build_listing(self, list_choice: ListChoice) -> S3Account {
         let setup = self.clone();
         let mut config = Builder::new()
             .behavior_version(http_client::behavior_version())
@@ -96,6 +101,7 @@ impl AccountSetup {
             endpoint,
             client: aws_sdk_s3::Client::from_conf(config.build()),
             lean: (self.client == ClientKind::Lean).then_some(lean),
+            list_choice,
             keyring,
             setup,
         }))

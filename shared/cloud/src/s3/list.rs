@@ -25,8 +25,8 @@ struct Page<'a> {
 }
 
 impl S3Bucket {
-    pub(super) async fn list_page(&self, request: ListRequest) -> Result<ListPage> {
-        match self.profile().list_version {
+    pub(super) async fn list_page(&self, version: ListVersion, request: ListRequest) -> Result<ListPage> {
+        match version {
             ListVersion::V1 => self.list_v1(request).await,
             ListVersion::V2 => self.list_v2(request).await,
         }

@@ -31,7 +31,7 @@ impl ListingHabits {
     /// In words for a report; `None` where there is nothing to say.
     pub fn remark(&self) -> Option<&'static str> {
         if self.is_disordered() {
-            Some("lists out of order: its keys were sorted in memory, and nothing is deleted")
+            Some("lists out of order: its keys were sorted first, and nothing is deleted")
         } else if self.ignores_start_after() {
             Some("ignores start-after: it was listed in one chain of pages")
         } else {

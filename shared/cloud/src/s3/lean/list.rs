@@ -13,8 +13,12 @@ use crate::s3::list::{Continuation, position, text};
 use crate::s3::{S3Bucket, encoding};
 
 impl S3Bucket {
-    pub(in crate::s3) async fn lean_list(&self, lean: &Lean, request: ListRequest) -> Result<ListPage> {
-        let version = self.profile().list_version;
+    pub(in crate::s3) async fn lean_list(
+        &self,
+        lean: &Lean,
+        version: ListVersion,
+        request: ListRequest,
+    ) -> Result<ListPage> {
         let place = self.place(
             match version {
                 ListVersion::V1 => "ListObjects",

@@ -1,6 +1,6 @@
 //! Listings on the wire: keys decoded once, pages whole, no end before the end.
 
-use ferry_transfer::store::ListRequest;
+use ferry_transfer::store::{Cursor, ListRequest};
 use ferry_transfer::{ETag, ErrorKind, ObjectStore as _, StorageClass};
 
 use super::super::encoding;
@@ -119,10 +119,74 @@ async fn alibabas_encoded_token_is_sent_back_as_it_was_meant() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_the_other_operation_is_refused() {
-    let server = Server::start(|_| Answer::ok()).await;
-    let request =
-        ListRequest { cursor: Some(encoding::cursor(ListVersion::V1, "k")), ..ListRequest::default() };
-    let error = compatible(&server).await.list(request).await.expect_err("of version 1");
+async fn a_cursor_goes_to_the_operation_that_made_it_and_one_of_neither_is_refused() {
+    let last = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+    let server = Server::start(move |_| Answer::ok().body(last)).await;
+    let store = compatible(&server).await;
+    let from = |cursor| ListRequest { cursor: Some(cursor), ..ListRequest::default() };
+    for (version, parameter) in [(ListVersion::V1, "marker=k"), (ListVersion::V2, "continuation-token=k")] {
+        store.list(from(encoding::cursor(version, "k"))).await.expect("a page");
+        let target = server.only().target().to_owned();
+        assert!(target.contains(parameter), "{parameter} in {target}");
+    }
+    let error = store.list(from(Cursor("k".to_owned()))).await.expect_err("of neither");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+/// A page of the older operation, for whoever asks by it.
+fn older(target: &str) -> Answer {
+    let first = "<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>k1</Key><Size>1</Size></Contents>\
+                 </ListBucketResult>";
+    let last = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>k2</Key><Size>1</Size></Contents>\
+                </ListBucketResult>";
+    Answer::ok().body(if target.contains("marker=k1") { last } else { first })
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_know_the_newer_listing_is_asked_by_the_older() {
+    let refusal = |status, reason, code: &str| {
+        Answer::status(status, reason)
+            .body(format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
+    };
+    for client in ["lean", "sdk"] {
+        let refusals = [
+            refusal(501, "Not Implemented", "NotImplemented"),
+            refusal(400, "Bad Request", "InvalidArgument"),
+            refusal(405, "Method Not Allowed", "MethodNotAllowed"),
+            // It overlooks what it does not know: a page that goes on, without a token.
+            older(""),
+        ];
+        for newer in refusals {
+            let server = Server::start(move |seen| {
+                if seen.target().contains("list-type=2") { newer.clone() } else { older(seen.target()) }
+            })
+            .await;
+            let store = bucket(&server, &format!("provider: other\nclient: {client}")).await;
+            let first = store.list(ListRequest::default()).await.expect("a page");
+            assert_eq!(first.entries[0].key.as_str(), "k1");
+            let request = ListRequest { cursor: first.next, ..ListRequest::default() };
+            let last = store.list(request).await.expect("a page");
+            assert_eq!((last.entries[0].key.as_str(), last.next), ("k2", None));
+            store.list(ListRequest::default()).await.expect("a page");
+            let asked: Vec<bool> =
+                server.take().iter().map(|seen| seen.target().contains("list-type=2")).collect();
+            assert_eq!(asked, [true, false, false, false], "it is found out once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_both_listings_is_the_newer_ones() {
+    let refused = |code: &str| format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
+    let server = Server::start(move |seen| {
+        let code = if seen.target().contains("list-type=2") { "InvalidArgument" } else { "AccessDenied" };
+        Answer::status(400, "Bad Request").body(refused(code))
+    })
+    .await;
+    let store = compatible(&server).await;
+    for _ in 0..2 {
+        let error = store.list(ListRequest::default()).await.expect_err("refused");
+        assert_eq!(error.code(), Some("InvalidArgument"));
+        assert_eq!(server.take().len(), 2, "nothing was learnt");
+    }
 }

@@ -111,9 +111,14 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// The requests since this was last asked.
+    pub(super) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().expect("lock"))
+    }
+
     /// The one request since this was last asked.
     pub(super) fn only(&self) -> Seen {
-        let mut seen = std::mem::take(&mut *self.seen.lock().expect("lock"));
+        let mut seen = self.take();
         assert_eq!(seen.len(), 1, "{seen:#?}");
         seen.remove(0)
     }
