@@ -3,11 +3,13 @@
 //! Owns: which open uploads count as left behind. Does not own: when to look. Invariants: an upload that may still be worked on, being
 //! younger than asked for, is never dropped; nor, unless all are asked for, one that Ferry does not remember having begun.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use crate::store::{ListUploadsRequest, OpenUpload, StoreName};
 use crate::upload::{UploadRecord, UploadRecords};
-use crate::{ObjectStore, Result};
+use crate::{ErrorKind, ObjectStore, Result};
 
 /// Whose uploads are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,32 @@ impl Sweep {
         let begun = upload.initiated.or(record.map(|record| record.begun));
         (self.whose == Whose::All || record.is_some()) && begun.is_some_and(|begun| begun < self.begun_before)
     }
+}
+
+/// After so long an upload that Ferry began is taken for left behind by a run that copies to where it lies.
+pub const LEFT_BEHIND_AFTER: Duration = Duration::from_hours(7 * 24);
+
+/// Drops what Ferry itself remembers having begun under a prefix of this store before `begun_before`, and says how many there were.
+/// Asks the store for nothing where there is none, and touches nobody else's.
+pub async fn drop_own(
+    store: &dyn ObjectStore,
+    records: &UploadRecords,
+    prefix: &str,
+    begun_before: OffsetDateTime,
+) -> Result<usize> {
+    let mut dropped = 0;
+    for record in records.all().await? {
+        let is_here = record.destination == *store.name() && record.key.as_str().starts_with(prefix);
+        if is_here && record.begun < begun_before {
+            match store.abort_upload(&record.key, &record.upload_id).await {
+                // Completed, or dropped by somebody else: only the record was left.
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => records.forget(&record).await?,
+            }
+            dropped += 1;
+        }
+    }
+    Ok(dropped)
 }
 
 /// Drops an upload and forgets it.

@@ -6,7 +6,10 @@ use anyhow::Result;
 use ferry_transfer::checkpoint::{Checkpoint, Coverage, TaskDigest};
 use ferry_transfer::copy::CopySettings;
 use ferry_transfer::state::DirectoryState;
+use ferry_transfer::sweep::{LEFT_BEHIND_AFTER, drop_own};
 use ferry_transfer::task::{Deletes, Task};
+use ferry_transfer::upload::UploadRecords;
+use ferry_transfer::{Clock as _, SystemClock};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{CopyArgs, OutputArgs, Resume, SyncArgs};
@@ -50,6 +53,7 @@ pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
         let start = stored.as_ref().map(|stored| stored.checkpoint.clone());
         let coverage =
             Arc::new(Coverage::new(start.unwrap_or_else(|| Checkpoint::begin(run.id.clone(), digest))));
+        sweep(&run.ends, &state).await;
         let log = Arc::new(RunLog::open(state.clone(), &run.id, &task, args.state.keep_runs).await?);
         run = run.keeping(&log).covering(&coverage).remembering(Arc::new(state.clone()));
         let keeper = Keeper::begin(state, Arc::clone(&log), coverage, stored.as_ref()).await?;
@@ -80,6 +84,21 @@ pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
         print(report.text().trim_end());
     }
     Ok(exit)
+}
+
+/// Drops uploads of parts that an earlier run left under the destination a week ago or more: they cost, and nobody sees them.
+async fn sweep(ends: &Ends, state: &DirectoryState) {
+    let records = UploadRecords::new(Arc::new(state.clone()));
+    let begun_before = SystemClock.now() - LEFT_BEHIND_AFTER;
+    let prefix = &ends.route.task.destination.prefix;
+    match drop_own(ends.route.destination.as_ref(), &records, prefix, begun_before).await {
+        Ok(0) => {}
+        Ok(dropped) => say(&format!("dropped {dropped} uploads that were left behind more than a week ago")),
+        // Not this run's work: it copies all the same.
+        Err(error) => {
+            tracing::warn!(error = %error.chain(), "uploads that were left behind could not be dropped");
+        }
+    }
 }
 
 /// The run to go on with; `None`, and why on stderr, where a new one has to begin.
