@@ -2,11 +2,11 @@
 
 use ferry_testkit::faults::Action;
 use ferry_testkit::operation::Operation;
-use ferry_tests::{Ended, Pair, Side};
+use ferry_tests::{Ended, Pair, Side, StoreSetup};
 use ferry_transfer::{Attributes, StorageClass};
 use serde_json::{Value, json};
 
-use crate::objects::{bytes, fill_small, parts, small_key, sync, whole};
+use crate::objects::{bytes, ferry, fill_small, parts, small_key, sync, whole};
 
 const MIB: usize = 1 << 20;
 
@@ -110,4 +110,76 @@ async fn an_empty_source_has_an_empty_plan() {
     let pair = Pair::start().await;
     let planned = plan(&pair, &["--exit-code"]).await.expect_code(0).report();
     assert_eq!((&planned["found"], &planned["source_requests"]), (&0.into(), &json!({})), "{planned}");
+}
+
+#[tokio::test]
+async fn a_plan_says_which_keys_a_sync_would_delete() {
+    let pair = mixed().await;
+    let listed = |ended: &Ended| -> Vec<String> {
+        let lines = ended.lines();
+        lines.iter().filter_map(|line| line["delete"].as_str().map(str::to_owned)).collect()
+    };
+    let ended = plan(&pair, &["--delete"]).await.expect_code(0);
+    assert_eq!(listed(&ended), ["extra/1", "extra/2"], "{ended}");
+    let lines = ended.lines();
+    let deletes = &lines.last().expect("the plan")["deletes"];
+    assert_eq!(
+        (&deletes["planned"], &deletes["held"], &deletes["verdict"]),
+        (&2.into(), &7.into(), &"within_limit".into()),
+        "{ended}"
+    );
+    let words = whole(&pair, "plan").args(["--delete", "--max-delete", "1"]).run().await.expect_code(0);
+    for said in ["2 of 7 objects (28 %)", "over the limit of 1", "\"extra/2\""] {
+        assert!(words.stdout.contains(said), "no {said:?} in\n{words}");
+    }
+    assert!(listed(&plan(&pair, &[]).await).is_empty(), "nobody asked");
+    let done = sync(&pair, &["--delete"]).await.expect_code(0).report();
+    assert_eq!(done["deleted"], 2, "{done}");
+}
+
+#[tokio::test]
+async fn a_plan_foresees_what_the_destination_cannot_hold() {
+    const ALIBABA: &[&str] = &["provider: aliyun-oss", "addressing: path"];
+    let destination = StoreSetup { yaml: ALIBABA, ..StoreSetup::default() };
+    let source = StoreSetup { yaml: &["provider: aws", "addressing: path"], ..StoreSetup::default() };
+    let pair = Pair::with(source, destination).await;
+    for (key, class) in [("ia", "ONEZONE_IA"), ("odd", "INTELLIGENT_TIERING"), ("cold", "DEEP_ARCHIVE")] {
+        let storage_class = StorageClass::parse(class);
+        pair.from().put_object_with(key, "x", Attributes { storage_class, ..Attributes::default() });
+    }
+    pair.from().put_object("/begins-with-a-slash", "x");
+    let planned = plan(&pair, &["--restore", "bulk"]).await.expect_code(0).report();
+    let classes = &planned["storage_classes"];
+    assert_eq!(classes["ONEZONE_IA"], json!({ "objects": 1, "becomes": "STANDARD_IA" }), "{planned}");
+    assert_eq!(classes["INTELLIGENT_TIERING"]["becomes"], Value::Null, "{planned}");
+    assert_eq!((&planned["archived"], &planned["restores"]), (&1.into(), &1.into()), "{planned}");
+    assert_eq!(planned["unfit_keys"], json!({ "begins with \"/\"": 1 }), "{planned}");
+    let losses = planned["losses"].to_string();
+    assert!(losses.contains("tags") && losses.contains("underscores"), "{planned}");
+    let words = whole(&pair, "plan").run().await.expect_code(0);
+    for said in ["ONEZONE_IA: 1 of them, to be STANDARD_IA", "to be skipped", "the destination has none such"]
+    {
+        assert!(words.stdout.contains(said), "no {said:?} in\n{words}");
+    }
+    let moved = sync(&pair, &["--exclude", "/*", "--exclude", "odd"]).await;
+    assert_eq!(moved.report()["copied"], 1, "{moved}");
+    let held = pair.to().get("ia").expect("copied").attributes.storage_class.clone();
+    assert_eq!(held.map(|class| class.to_string()).as_deref(), Some("STANDARD_IA"));
+}
+
+#[tokio::test]
+async fn a_plan_knows_when_the_store_copies_by_itself() {
+    let pair = Pair::start().await;
+    fill_small(&pair.from(), 3);
+    pair.source.bucket("berth");
+    let args = ["plan", "harbour://docks/", "harbour://berth/", "--json"];
+    let planned = ferry(&pair, args).run().await.expect_code(0).report();
+    assert_eq!((&planned["server_side"], &planned["source_requests"]["get"]), (&3.into(), &Value::Null));
+    let done = ferry(&pair, ["sync", "harbour://docks/", "harbour://berth/", "--json"]);
+    let done = done.run().await.expect_code(0).report();
+    for (side, requests) in [("source", "source_requests"), ("destination", "destination_requests")] {
+        let mut made = done["requests"][side]["requests"].clone();
+        made.as_object_mut().expect("requests").remove("list");
+        assert_eq!(made, planned[requests], "what was planned for the {side} is what was asked of it");
+    }
 }

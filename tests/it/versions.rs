@@ -100,6 +100,8 @@ async fn what_cannot_be_followed_is_refused_before_the_run() {
         (&["--delete"][..], "--delete"),
         (&["--min-size", "1"], "by key alone"),
         (&["--rewrite-prefix", "a=b"], "--rewrite-prefix"),
+        (&["--unsupported", "sidecar"], "--unsupported fail"),
+        (&["--restore", "bulk"], "leave --restore out"),
     ] {
         sync(&pair, &[ALL, args].concat()).await.expect_refusal(&["--versions all", named]);
     }

@@ -31,7 +31,7 @@ pub fn run(args: Args) -> Exit {
     let outcome = runtime.block_on(async {
         match command {
             Command::Sync(sync) => Box::pin(command::sync::run(*sync, &output)).await,
-            Command::Plan(plan) => command::plan::run(*plan, &output).await,
+            Command::Plan(plan) => Box::pin(command::plan::run(*plan, &output)).await,
             Command::Verify(verify) => Box::pin(command::verify::run(*verify, &output)).await,
             Command::Why(why) => command::why::run(*why, &output).await,
             Command::Runs(runs) => command::runs::run(runs, &output).await,

@@ -3,7 +3,12 @@
 //! Owns: the meaning of each fact and the limits of S3, which are the default. Does not own: which store has which, kept as
 //! data with the provider profiles; nor how requests are addressed or signed, which the engine never sees.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::StorageClass;
+use crate::storage_tier::StorageTier;
 
 /// Whether a store does something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,8 +98,16 @@ pub struct Capabilities {
     pub user_metadata_unicode: Support,
     /// Storage classes that can be asked for in a PUT, in the store's own words.
     pub storage_classes: Vec<String>,
-    /// Those of them that must be restored before they can be read.
-    pub archive_classes: Vec<String>,
+    /// What its classes are for, those included that a listing tells and no PUT can ask for.
+    pub class_tiers: BTreeMap<String, StorageTier>,
+}
+
+impl Capabilities {
+    /// Whether a PUT can ask for the class, as far as is known.
+    pub fn can_ask_for(&self, class: &StorageClass) -> bool {
+        let known = &self.storage_classes;
+        class.is_standard() || known.is_empty() || known.iter().any(|word| word == class.as_str())
+    }
 }
 
 const MIB: u64 = 1 << 20;
@@ -137,7 +150,7 @@ impl Default for Capabilities {
             user_metadata_underscores: Support::Unknown,
             user_metadata_unicode: Support::Unknown,
             storage_classes: Vec::new(),
-            archive_classes: Vec::new(),
+            class_tiers: BTreeMap::new(),
         }
     }
 }

@@ -210,6 +210,7 @@ pub struct Copier {
 }
 
 pub use multipart::PartProgress;
+pub(crate) use within::parts as parts_within;
 
 /// How a copy in parts ended.
 enum InParts {

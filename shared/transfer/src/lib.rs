@@ -49,6 +49,7 @@ pub mod sightings;
 mod size;
 pub mod source_listing;
 pub mod state;
+pub mod storage_tier;
 pub mod store;
 pub mod sweep;
 pub mod task;

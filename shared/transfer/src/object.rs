@@ -50,7 +50,7 @@ impl StorageClass {
         self.0.eq_ignore_ascii_case("STANDARD")
     }
 
-    /// Whether an object of this class cannot be read before it is restored. By name: S3's archive classes, and those of
+    /// Whether an object of this class cannot be read before it is restored. By the word alone, where no profile says more: S3's archive classes, and those of
     /// Alibaba OSS, Tencent COS and Huawei OBS in the words their S3 listings use.
     pub fn is_archive(&self) -> bool {
         ["GLACIER", "DEEP_ARCHIVE", "ARCHIVE", "ColdArchive", "DeepColdArchive", "COLD"]

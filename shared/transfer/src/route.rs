@@ -16,7 +16,7 @@ use crate::key_source::KeySource;
 use crate::listing::ListingHabits;
 use crate::select::Facts;
 use crate::server_side::{Ends, ServerSide};
-use crate::task::{Location, StorageClassRule, Task, UnsupportedRule};
+use crate::task::{Location, Task, UnsupportedRule};
 use crate::unfit::{self, Unfit, take_unfit};
 use crate::{
     Attributes, Clock, ETagRule, EmptyKey, Error, ErrorKind, Key, KeyRange, Result, SharedStore,
@@ -218,7 +218,11 @@ impl Route {
     /// The attributes to write for those that were read, by the task's rules, and what of them the destination cannot hold, where the
     /// task lets it be left out.
     pub fn map_attributes(&self, mut attributes: Attributes) -> Result<(Attributes, Unfit)> {
-        attributes.storage_class = self.wanted_class(attributes.storage_class.take());
+        attributes.storage_class = self.task.storage_class.of_copy(
+            attributes.storage_class.take(),
+            self.source.capabilities(),
+            self.destination.capabilities(),
+        );
         attributes.lock = self.lock_of_copy(attributes.lock);
         let unfit = take_unfit(&mut attributes, self.destination.capabilities());
         self.refuse(&unfit)?;
@@ -239,20 +243,6 @@ impl Route {
     pub fn map_storage_class(&self, class: Option<StorageClass>) -> Result<Option<StorageClass>> {
         let alone = Attributes { storage_class: class, ..Attributes::default() };
         Ok(self.map_attributes(alone)?.0.storage_class)
-    }
-
-    fn wanted_class(&self, class: Option<StorageClass>) -> Option<StorageClass> {
-        let wanted = match &self.task.storage_class {
-            StorageClassRule::Preserve => class,
-            StorageClassRule::Fixed(fixed) => StorageClass::parse(fixed),
-            StorageClassRule::Map(map) => match &class {
-                Some(word) => {
-                    map.get(word.as_str()).map_or(class.clone(), |mapped| StorageClass::parse(mapped))
-                }
-                None => map.get("STANDARD").and_then(|mapped| StorageClass::parse(mapped)),
-            },
-        };
-        wanted.filter(|class| !class.is_standard())
     }
 
     fn refuse(&self, unfit: &Unfit) -> Result<()> {

@@ -218,12 +218,12 @@ impl<'de> Deserialize<'de> for DeleteLimit {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StorageClassRule {
-    /// The source's own word.
+    /// The source's own class, by the word the destination has for it ([`crate::storage_tier::counterpart`]).
     #[default]
     Preserve,
     /// This one for every object; `STANDARD` is the destination's default.
     Fixed(String),
-    /// By the source's word; words that are not listed are preserved.
+    /// By the source's word; `STANDARD` is any object without one. Words that are not listed are preserved.
     Map(BTreeMap<String, String>),
 }
 

@@ -55,10 +55,7 @@ impl fmt::Display for Unfit {
 
 /// Takes out of the attributes what a store of these capabilities cannot hold.
 pub fn take_unfit(attributes: &mut Attributes, store: &Capabilities) -> Unfit {
-    let known = &store.storage_classes;
-    let storage_class = attributes.storage_class.take_if(|class| {
-        !class.is_standard() && !known.is_empty() && !known.iter().any(|word| word == class.as_str())
-    });
+    let storage_class = attributes.storage_class.take_if(|class| !store.can_ask_for(class));
     let mut user_metadata: BTreeMap<String, String> = BTreeMap::new();
     attributes.user_metadata.retain(|name, value| {
         let fits = (store.user_metadata_underscores.may() || !name.contains('_'))
@@ -85,6 +82,19 @@ pub fn take_unfit(attributes: &mut Attributes, store: &Capabilities) -> Unfit {
     };
     let tags = attributes.tags.split_off(attributes.tags.len().min(tags_max));
     Unfit { storage_class, user_metadata, tags }
+}
+
+/// What is wrong with a key for a store of these capabilities; `None` where it fits.
+pub fn key_unfit(key: &str, store: &Capabilities) -> Option<String> {
+    let longer_than = |text: &str, most: u32| text.len() > usize::try_from(most).unwrap_or(usize::MAX);
+    if longer_than(key, store.key_bytes_max) {
+        return Some(format!("more than {} bytes", store.key_bytes_max));
+    }
+    if key.split('/').any(|segment| longer_than(segment, store.key_segment_bytes_max)) {
+        return Some(format!("more than {} bytes between two slashes", store.key_segment_bytes_max));
+    }
+    let beginning = store.key_beginnings_refused.iter().find(|beginning| key.starts_with(beginning.as_str()));
+    beginning.map(|beginning| format!("begins with {beginning:?}"))
 }
 
 /// The key of the document that holds what does not fit.
@@ -133,6 +143,21 @@ mod tests {
         );
         let document = serde_json::to_value(&unfit).expect("json");
         assert_eq!(document["user_metadata"]["a_b"], "1");
+    }
+
+    #[test]
+    fn keys_are_too_long_or_begin_wrongly() {
+        let store = Capabilities {
+            key_bytes_max: 10,
+            key_segment_bytes_max: 4,
+            key_beginnings_refused: vec!["/".to_owned()],
+            ..Capabilities::default()
+        };
+        let unfit = |key| key_unfit(key, &store);
+        assert_eq!(unfit("a/bcde/fgh"), None);
+        assert_eq!(unfit("a/bcde/fghi").as_deref(), Some("more than 10 bytes"));
+        assert_eq!(unfit("a/bcdef").as_deref(), Some("more than 4 bytes between two slashes"));
+        assert_eq!(unfit("/a").as_deref(), Some("begins with \"/\""));
     }
 
     proptest! {

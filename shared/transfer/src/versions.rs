@@ -9,10 +9,11 @@ mod keys;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{KnownETags, etags_tell};
+use crate::restore_rule::RestoreRule;
 use crate::route::Route;
 use crate::select::Select;
 use crate::store::{Cursor, ListVersionsRequest, Version, Versioning};
-use crate::task::{Deletes, Task};
+use crate::task::{Deletes, Task, UnsupportedRule};
 use crate::{Error, ErrorKind, Key, Result, SharedStore};
 
 pub use keys::{KeyWithHistory, keys};
@@ -122,6 +123,11 @@ fn ensure_followable(task: &Task) -> Result<()> {
         "keys that became one at the destination would have their histories mixed: leave --rewrite-prefix out"
     } else if task.select != by_key_alone {
         "a history with holes could not be continued: select by key alone, not by size, age or storage class"
+    } else if task.unsupported == UnsupportedRule::Sidecar {
+        "one document beside a key could not say which of its versions it is about: choose --unsupported fail or drop"
+    } else if task.restore != RestoreRule::Skip {
+        "a history waits for its oldest version, and a restore of each would cost more than it looks: restore what is to \
+         travel first, and leave --restore out"
     } else {
         return Ok(());
     };

@@ -1,7 +1,11 @@
 //! `ferry plan`: what a sync would do and cost.
 
+mod deletes;
+
 use anyhow::{Context as _, Result};
-use ferry_transfer::plan::Plan;
+use ferry_cloud::probe::losses;
+use ferry_transfer::plan::PlannedClass;
+use ferry_transfer::plan::{Outlook, Plan};
 use ferry_transfer::price::{Cost, PriceTable};
 use ferry_transfer::sightings::Findings;
 use ferry_transfer::store::metered::MeterReading;
@@ -13,6 +17,8 @@ use crate::command::sync::settings;
 use crate::ends::{Ends, Rules};
 use crate::exit::{BrokenListing, Exit, UsageError, print};
 use crate::report::kinds;
+
+use self::deletes::{ExtraKeys, PlannedDeletes};
 
 /// A plan and its price.
 #[derive(Debug, Serialize)]
@@ -30,6 +36,11 @@ struct PricedPlan {
     destination_provider: String,
     /// What the queue of the cloud deployment would add; on one machine it is free.
     queue_usd: f64,
+    /// What the pair of stores cannot keep of any object, by their profiles.
+    losses: Vec<String>,
+    /// What would be deleted; `None` where the task deletes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletes: Option<PlannedDeletes>,
 }
 
 /// Scans both sides and changes nothing.
@@ -45,6 +56,7 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
     let settings = settings(&args.copy);
     let ends = Ends::connect(args.pair, Rules::from_args(&args.copy, &args.deletes)).await?;
     let mut plan = Plan::default();
+    let mut extra = ExtraKeys::default();
     let mut findings = Findings::new(&ends.route, &ends.documents);
     loop {
         let finding = match findings.next().await {
@@ -52,12 +64,18 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
             Ok(None) => break,
             Err(_) if findings.may_start_over() => {
                 plan = Plan::default();
+                extra = ExtraKeys::default();
                 findings = Findings::new(&ends.route, &ends.documents);
                 continue;
             }
             Err(error) => return Err(BrokenListing::from(error).into()),
         };
-        plan.add(&finding, &settings, ends.route.destination.capabilities());
+        extra.take(&finding, &ends.route);
+        plan.add(&finding, &Outlook::of(&ends.route, &settings));
+    }
+    let deletes = extra.planned(&ends.route, plan.held);
+    if output.json && deletes.as_ref().is_some_and(|deletes| deletes.planned > 0) {
+        deletes::print_keys(&ends).await?;
     }
     let (source_listed, destination_listed) = (ends.source_meter.read(), ends.destination_meter.read());
     let source_cost =
@@ -74,6 +92,8 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
     let exit = if args.exit_code && plan.has_differences() { Exit::Different } else { Exit::Done };
     let task = &ends.route.task;
     let priced = PricedPlan {
+        losses: losses(ends.route.source.capabilities(), ends.route.destination.capabilities()),
+        deletes,
         source: task.source.to_string(),
         destination: task.destination.to_string(),
         queue_usd: prices.queue_usd(plan.copies()),
@@ -100,7 +120,7 @@ fn sum(a: Cost, b: Cost) -> Cost {
 fn text(priced: &PricedPlan) -> String {
     let plan = &priced.plan;
     let mut text = format!("{} → {}\n", priced.source, priced.destination);
-    let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<11}{value}\n"));
+    let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
     row("found", format!("{} objects, {}", HumanCount(plan.found), HumanBytes(plan.found_bytes)));
     row(
         "to copy",
@@ -112,11 +132,25 @@ fn text(priced: &PricedPlan) -> String {
             HumanCount(plan.different)
         ),
     );
+    if plan.server_side > 0 {
+        row("by itself", format!("the store copies {} of them", HumanCount(plan.server_side)));
+    }
     if plan.archived > 0 {
-        row("archived", format!("{} of them, to be skipped", HumanCount(plan.archived)));
+        let fate = if plan.restores > 0 { "to be restored first" } else { "to be skipped" };
+        row("archived", format!("{} of them, {fate}", HumanCount(plan.archived)));
     }
     if plan.too_large > 0 {
         row("too large", format!("{} of them, for the destination", HumanCount(plan.too_large)));
+    }
+    for (what, count) in &plan.unfit_keys {
+        row("keys", format!("{} of them that the destination refuses: {what}", HumanCount(*count)));
+    }
+    for (class, PlannedClass { objects, becomes }) in &plan.storage_classes {
+        let becomes = becomes.as_ref().map_or_else(
+            || "the destination has none such (see --storage-class and --unsupported)".to_owned(),
+            |becomes| format!("to be {becomes}"),
+        );
+        row("class", format!("{class}: {} of them, {becomes}", HumanCount(*objects)));
     }
     if plan.contested > 0 {
         row(
@@ -129,6 +163,19 @@ fn text(priced: &PricedPlan) -> String {
     }
     row("up to date", HumanCount(plan.up_to_date).to_string());
     row("extra", format!("{} at the destination only", HumanCount(plan.extra)));
+    if let Some(deletes) = &priced.deletes {
+        row("to delete", deletes.to_string());
+        for key in &deletes.sample {
+            row("", format!("{key:?}"));
+        }
+        let more = deletes.planned.saturating_sub(deletes.sample.len() as u64);
+        if more > 0 {
+            row("", format!("and {} more (--json lists all)", HumanCount(more)));
+        }
+    }
+    for loss in &priced.losses {
+        row("cannot hold", loss.clone());
+    }
     let requests = |requests| kinds(&MeterReading { requests, ..MeterReading::default() });
     row(
         "requests",

@@ -2,7 +2,8 @@
 //!
 //! Owns: the comparison of two profiles, as a pure function. Does not own: finding out what the stores are like.
 
-use ferry_transfer::{Capabilities, Support};
+use ferry_transfer::storage_tier::counterpart;
+use ferry_transfer::{Capabilities, StorageClass, Support};
 
 /// What cannot be carried over, in sentences. Empty where everything the source holds fits.
 pub fn losses(source: &Capabilities, destination: &Capabilities) -> Vec<String> {
@@ -41,13 +42,15 @@ pub fn losses(source: &Capabilities, destination: &Capabilities) -> Vec<String> 
     if largest(destination) < largest(source) {
         lose(format!("objects of more than {} bytes", largest(destination)));
     }
-    let foreign: Vec<&str> = source
+    let foreign: Vec<String> = source
         .storage_classes
         .iter()
-        .filter(|class| !destination.storage_classes.contains(class))
-        .map(String::as_str)
+        .filter_map(|word| StorageClass::parse(word))
+        .map(|class| counterpart(class, source, destination))
+        .filter(|class| !destination.can_ask_for(class))
+        .map(|class| class.to_string())
         .collect();
-    if !destination.storage_classes.is_empty() && !foreign.is_empty() {
+    if !foreign.is_empty() {
         lose(format!("storage classes {}: choose one with --storage-class", foreign.join(", ")));
     }
     if source.versions == Support::Yes && destination.versions == Support::No {

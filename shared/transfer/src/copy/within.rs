@@ -27,7 +27,7 @@ use crate::{
 const PART_BYTES: u64 = 512 << 20;
 
 /// The parts in which a store is to copy an object of this size and ETag; `None` where one request does.
-fn parts(
+pub(crate) fn parts(
     size_bytes: u64,
     etag: Option<&ETag>,
     limits: &Capabilities,

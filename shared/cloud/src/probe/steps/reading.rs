@@ -33,9 +33,10 @@ async fn found(trial: &Trial) -> Flow {
             return Flow::Stop;
         }
     };
+    let can = &trial.profile().capabilities;
     let readable = page.entries.into_iter().filter(|entry| {
         entry.size_bytes >= 16
-            && !entry.storage_class.as_ref().is_some_and(ferry_transfer::StorageClass::is_archive)
+            && !entry.storage_class.as_ref().is_some_and(|class| can.must_be_restored(class))
     });
     match readable.min_by_key(|entry| entry.size_bytes) {
         Some(entry) => trial.set_specimen(Specimen {
