@@ -8,6 +8,7 @@ mod attributes;
 mod configuration;
 mod conformance;
 mod demo;
+mod encryption;
 mod evidence;
 mod faults;
 mod functions;

@@ -6,7 +6,7 @@ use ferry_testkit::operation::Operation;
 use ferry_tests::pair::{Pair, SMALL_PART_BYTES, StoreSetup};
 use ferry_transfer::store::Versioning;
 
-use crate::objects::{bytes, every_attribute, parts, sync};
+use crate::objects::{bytes, every_attribute, ferry, parts, sync};
 
 fn keeping_versions() -> StoreSetup {
     let small = StoreSetup::with_small_parts();
@@ -105,4 +105,36 @@ async fn what_cannot_be_followed_is_refused_before_the_run() {
     ] {
         sync(&pair, &[ALL, args].concat()).await.expect_refusal(&["--versions all", named]);
     }
+}
+
+/// What was deleted where versions are kept comes back with everything it had: from behind its delete marker, or, where somebody took
+/// the marker away and something else came and went, out of the version that the journal names.
+#[tokio::test]
+async fn what_a_run_deleted_comes_back_from_behind_its_marker_or_out_of_its_version() {
+    let pair = Pair::with(keeping_versions(), keeping_versions()).await;
+    pair.from().put_object("stays", "x");
+    pair.to().put_object("stays", "x");
+    let large = bytes(5 * usize::try_from(SMALL_PART_BYTES).expect("small"), 7);
+    for key in ["marked", "buried", "rewritten"] {
+        pair.to().put_object(key, "an older version");
+        let pieces = parts(&large, usize::try_from(SMALL_PART_BYTES).expect("small"));
+        pair.to().put_object_in_parts(key, pieces, every_attribute());
+    }
+    let before = pair.to().get("buried").expect("an object");
+    let report = sync(&pair, &["--delete", "--max-delete", "100%"]).await.expect_code(0).report();
+    assert_eq!(report["deleted"], 3, "{report}");
+    assert_eq!(pair.to().keys(), ["stays"]);
+    // Somebody else writes and deletes once more: behind the run's marker lies another object now.
+    pair.to().put_object("buried", "somebody else's");
+    pair.to().delete("buried", None).expect("a delete marker");
+    pair.to().put_object("rewritten", "somebody else's");
+
+    let run = report["run"].as_str().expect("a run");
+    let text = ferry(&pair, ["undelete", run]).run().await.expect_code(0);
+    assert!(text.stdout.contains("2 brought back") && text.stdout.contains("1 there already"), "{text}");
+    for key in ["marked", "buried"] {
+        let after = pair.to().get(key).expect("back");
+        ferry_tests::pair::assert_same_object(key, &before, &after);
+    }
+    assert_eq!(pair.to().bytes("rewritten").as_deref(), Some(b"somebody else's".as_slice()));
 }

@@ -259,6 +259,7 @@ impl S3Bucket {
             endpoint: &self.account.0.endpoint,
             key,
             throttle_codes: &self.profile().throttle_codes,
+            customer_key: self.account.0.setup.customer_key.is_some(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod archive;
 mod condition;
+mod encryption;
 mod listing;
 mod object;
 mod payload;
@@ -20,11 +21,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 use ferry_transfer::checksum::Algorithm;
 use ferry_transfer::store::{Versioning, WriteCondition};
-use ferry_transfer::{Attributes, Clock, ETag};
+use ferry_transfer::{Attributes, Clock, ETag, Encryption};
 use time::OffsetDateTime;
 
 pub use archive::Restore;
 pub use condition::{EtagTest, ReadCondition};
+pub use encryption::{StoredEncryption, Written};
 pub use listing::{ListQuery, PAGE_MAX, Page, Start};
 pub(crate) use listing::{borrow, first_bound, roll_up};
 pub use object::StoredObject;
@@ -164,7 +166,7 @@ pub struct Bucket {
 /// An object as it was written.
 struct Arrival {
     payload: Payload,
-    attributes: Attributes,
+    written: Written,
     etag: ETag,
     part_sizes_bytes: Vec<u64>,
 }
@@ -198,15 +200,19 @@ impl Bucket {
         &self,
         key: &str,
         payload: Payload,
-        attributes: Attributes,
+        written: impl Into<Written>,
         condition: &WriteCondition,
     ) -> Result<Arc<StoredObject>, Refusal> {
         self.check_key(key)?;
-        let attributes = object::normalised(attributes)?;
+        let Written { attributes, encryption } = object::normalised(written.into())?;
         let mut state = self.write();
         self.check_write(&state, key, condition)?;
-        let etag = state.name_generation(self.settings.etag_rule, || ETag::from_md5(payload.md5()));
-        Ok(self.admit(&mut state, key, Arrival { payload, attributes, etag, part_sizes_bytes: Vec::new() }))
+        let etag =
+            state.name_generation(self.settings.etag_rule, &encryption, || ETag::from_md5(payload.md5()));
+        let part_sizes_bytes = Vec::new();
+        let arrival =
+            Arrival { payload, written: Written { attributes, encryption }, etag, part_sizes_bytes };
+        Ok(self.admit(&mut state, key, arrival))
     }
 
     /// The object, if its generation is one the condition lets through.
@@ -246,11 +252,13 @@ impl Bucket {
 
     /// Makes what arrived the current object of its key.
     fn admit(&self, state: &mut State, key: &str, arrival: Arrival) -> Arc<StoredObject> {
-        let Arrival { payload, attributes, etag, part_sizes_bytes } = arrival;
+        let Arrival { payload, written: Written { attributes, encryption }, etag, part_sizes_bytes } =
+            arrival;
         let object = StoredObject {
             checksums: object::declared(self.settings.declares, &payload, &part_sizes_bytes),
             payload,
             attributes,
+            encryption,
             etag,
             last_modified: self.now(),
             part_sizes_bytes,
@@ -394,8 +402,16 @@ impl Bucket {
 }
 
 impl State {
-    fn name_generation(&mut self, rule: EtagRule, md5: impl FnOnce() -> ETag) -> ETag {
+    fn name_generation(
+        &mut self,
+        rule: EtagRule,
+        encryption: &StoredEncryption,
+        md5: impl FnOnce() -> ETag,
+    ) -> ETag {
         self.generations += 1;
+        if encryption.kind() != Encryption::StoreManaged {
+            return of_ciphertext(&md5(), self.generations);
+        }
         match rule {
             EtagRule::Md5 => md5(),
             EtagRule::UpperCaseMd5 => upper_case(md5()),
@@ -414,6 +430,12 @@ fn upper_case(tag: ETag) -> ETag {
 fn own_multipart(tag: ETag, number: u64) -> ETag {
     let Some(parts) = tag.parts() else { return tag };
     ETag::parse(&format!("{:032x}-{parts}", u128::MAX - u128::from(number))).unwrap_or(tag)
+}
+
+/// What an encrypted object has: of the form of an MD5, and none of its bytes.
+fn of_ciphertext(tag: &ETag, number: u64) -> ETag {
+    let parts = tag.parts().map(|parts| format!("-{parts}")).unwrap_or_default();
+    ETag::parse(&format!("{:032x}{parts}", u128::MAX / 3 - u128::from(number))).unwrap_or_else(|| tag.clone())
 }
 
 fn opaque_etag(number: u64) -> ETag {

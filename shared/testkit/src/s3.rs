@@ -6,13 +6,14 @@
 //!
 //! `s3s` logs every refused request at level `ERROR`; a program that shows its log leaves the target `s3s` out.
 //!
-//! Path-style addressing, and virtual-hosted at the hosts it is told of. Left out: ACLs, policies, encryption, `GetObjectAttributes`; asked for, they answer
+//! Path-style addressing, and virtual-hosted at the hosts it is told of. Left out: ACLs, policies, `GetObjectAttributes`; asked for, they answer
 //! `NotImplemented`.
 
 mod access;
 mod attributes;
 mod backend;
 mod buckets;
+mod encryption;
 mod hosts;
 mod listings;
 mod objects;

@@ -67,7 +67,8 @@ impl<'de> Visitor<'de> for Mapping<'_> {
         while let Some(name) = map.next_key_seed(KnownName(self))? {
             let path: Vec<&str> = self.path.iter().copied().chain([name.as_str()]).collect();
             let value = match &self.known[name.as_str()] {
-                Value::Object(inner) => {
+                // An empty one is a map whose names are the user's own.
+                Value::Object(inner) if !inner.is_empty() => {
                     Value::Object(map.next_value_seed(Mapping { known: inner, path: &path, ..self })?)
                 }
                 _ => map.next_value_seed(FittingValue { other: self.other, path: &path })?,

@@ -25,6 +25,8 @@ pub(super) struct Place<'a> {
     pub(super) key: Option<&'a Key>,
     /// The codes by which this make of store asks for fewer requests, beside the usual ones.
     pub(super) throttle_codes: &'a [String],
+    /// Whether requests carry a key of the customer's.
+    pub(super) customer_key: bool,
 }
 
 impl Place<'_> {

@@ -149,6 +149,7 @@ impl BodyPlace {
             endpoint: &self.endpoint,
             key: Some(&self.key),
             throttle_codes: &[],
+            customer_key: false,
         };
         // The SDK's validating body has no public error type; this is its text.
         if error.is::<ChecksumMismatch>() || ferry_transfer::chain(&*error).contains("body checksum mismatch")

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use ferry_transfer::checksum::{Checksum, Coverage, DeclaredChecksum, RunningChecksum};
 use ferry_transfer::store::RestoreState;
-use ferry_transfer::{Attributes, DeclaredChecksums, ETag, Encryption, ObjectHead};
+use ferry_transfer::{Attributes, DeclaredChecksums, ETag, ObjectHead};
 use time::OffsetDateTime;
 
-use super::{Declares, Payload, Refusal, Restore};
+use super::{Declares, Payload, Refusal, Restore, StoredEncryption, Written};
 
 /// An object. Shared; a change makes a new one.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct StoredObject {
     pub payload: Payload,
     /// What travels with the bytes, tags included.
     pub attributes: Attributes,
+    /// How it is encrypted.
+    pub encryption: StoredEncryption,
     /// The generation.
     pub etag: ETag,
     /// When the bucket took it in, in whole seconds.
@@ -63,7 +65,7 @@ impl StoredObject {
             attributes,
             // At most ten.
             tag_count: u32::try_from(tags.len()).unwrap_or(u32::MAX),
-            encryption: Encryption::StoreManaged,
+            encryption: self.encryption.kind(),
             restore: RestoreState::None,
             checksums: self.checksums,
             part: None,
@@ -109,10 +111,11 @@ pub(super) fn declared(rule: Declares, payload: &Payload, part_sizes_bytes: &[u6
 }
 
 /// Attributes as a bucket keeps them.
-pub(super) fn normalised(mut attributes: Attributes) -> Result<Attributes, Refusal> {
+pub(super) fn normalised(mut written: Written) -> Result<Written, Refusal> {
+    let attributes = &mut written.attributes;
     check_tags(&attributes.tags)?;
-    attributes.storage_class = attributes.storage_class.filter(|class| !class.is_standard());
-    Ok(attributes)
+    attributes.storage_class.take_if(|class| class.is_standard());
+    Ok(written)
 }
 
 /// At most ten tags of distinct keys; 128 characters to a key, 256 to a value (AWS, "Object tagging").

@@ -53,6 +53,17 @@ pub enum Refusal {
     /// The object is archived and not restored.
     #[error("the operation is not valid for the object's storage class")]
     Archived,
+    /// The object is encrypted with its writer's key, and none came.
+    #[error(
+        "the object was stored using a form of server-side encryption, and the correct parameters must be provided"
+    )]
+    CustomerKeyMissing,
+    /// The object is encrypted with another key.
+    #[error("the customer key is not the one the object was written with")]
+    WrongCustomerKey,
+    /// The object is encrypted with no customer's key, and one came.
+    #[error("the encryption parameters are not applicable to this object")]
+    CustomerKeyUnfit,
     /// A restore of the object is under way.
     #[error("object restore is already in progress")]
     RestoreInProgress,
@@ -87,7 +98,8 @@ impl Refusal {
             Self::PartTooSmall(_) => "EntityTooSmall",
             Self::NoParts => "MalformedXML",
             Self::BadDigest(_) => "BadDigest",
-            Self::WrongObjectSize => "InvalidRequest",
+            Self::WrongObjectSize | Self::CustomerKeyMissing | Self::CustomerKeyUnfit => "InvalidRequest",
+            Self::WrongCustomerKey => "AccessDenied",
             Self::Archived => "InvalidObjectState",
             Self::RestoreInProgress => "RestoreAlreadyInProgress",
             Self::NoSuchWebsite => "NoSuchWebsiteConfiguration",
@@ -105,7 +117,7 @@ impl Refusal {
             Self::PreconditionFailed => 412,
             Self::NotModified => 304,
             Self::InvalidRange | Self::InvalidPartNumber => 416,
-            Self::Archived => 403,
+            Self::Archived | Self::WrongCustomerKey => 403,
             Self::NotImplemented(_) => 501,
             _ => 400,
         }
@@ -118,6 +130,7 @@ impl Refusal {
             Self::PreconditionFailed | Self::NotModified => ErrorKind::PreconditionFailed,
             Self::BadDigest(_) => ErrorKind::Corrupt,
             Self::Archived => ErrorKind::Archived,
+            Self::WrongCustomerKey => ErrorKind::PermissionDenied,
             Self::NotImplemented(_) => ErrorKind::Unsupported,
             _ => ErrorKind::InvalidInput,
         }

@@ -10,7 +10,7 @@ use ferry_transfer::store::WriteCondition;
 use ferry_transfer::{Attributes, ETag};
 use time::OffsetDateTime;
 
-use super::{Arrival, Bucket, Payload, Refusal, StoredObject, object};
+use super::{Arrival, Bucket, Payload, Refusal, StoredEncryption, StoredObject, Written, object};
 
 /// Most parts of one upload (AWS, "Amazon S3 multipart upload limits").
 const PARTS_MAX: u32 = 10_000;
@@ -20,7 +20,7 @@ pub(super) type Uploads = BTreeMap<(String, String), Upload>;
 
 #[derive(Debug)]
 pub(super) struct Upload {
-    attributes: Attributes,
+    written: Written,
     initiated: OffsetDateTime,
     parts: BTreeMap<u32, StoredPart>,
 }
@@ -73,18 +73,25 @@ pub struct Completion {
 
 impl Bucket {
     /// Begins an upload and answers its id. Ids ascend.
-    pub fn create_upload(&self, key: &str, attributes: Attributes) -> Result<String, Refusal> {
+    pub fn create_upload(&self, key: &str, written: impl Into<Written>) -> Result<String, Refusal> {
         self.check_key(key)?;
-        let attributes = object::normalised(attributes)?;
+        let written = object::normalised(written.into())?;
         let initiated = self.now();
         let mut state = self.write();
         state.generations += 1;
         let upload_id = format!("upload-{:012}", state.generations);
         state.uploads.insert(
             (key.to_owned(), upload_id.clone()),
-            Upload { attributes, initiated, parts: BTreeMap::new() },
+            Upload { written, initiated, parts: BTreeMap::new() },
         );
         Ok(upload_id)
+    }
+
+    /// How the object of an upload will be encrypted.
+    pub fn upload_encryption(&self, key: &str, upload_id: &str) -> Result<StoredEncryption, Refusal> {
+        let state = self.read();
+        let upload = state.uploads.get(&upload_key(key, upload_id)).ok_or(Refusal::NoSuchUpload)?;
+        Ok(upload.written.encryption.clone())
     }
 
     /// Takes a part; a second one of the same number replaces the first.
@@ -116,9 +123,9 @@ impl Bucket {
         let mut state = self.write();
         let upload = state.uploads.get(&id).ok_or(Refusal::NoSuchUpload)?;
         let parts = self.chosen_parts(upload, completion)?;
-        let attributes = upload.attributes.clone();
+        let written = upload.written.clone();
         self.check_write(&state, key, &completion.condition)?;
-        let object = self.assemble(&mut state, parts, attributes, Some(completion))?;
+        let object = self.assemble(&mut state, parts, written, Some(completion))?;
         state.uploads.remove(&id);
         Ok(self.admit(&mut state, key, object))
     }
@@ -132,10 +139,10 @@ impl Bucket {
         condition: &WriteCondition,
     ) -> Result<Arc<StoredObject>, Refusal> {
         self.check_key(key)?;
-        let attributes = object::normalised(attributes)?;
+        let written = object::normalised(attributes.into())?;
         let mut state = self.write();
         self.check_write(&state, key, condition)?;
-        let object = self.assemble(&mut state, parts, attributes, None)?;
+        let object = self.assemble(&mut state, parts, written, None)?;
         Ok(self.admit(&mut state, key, object))
     }
 
@@ -193,7 +200,7 @@ impl Bucket {
         &self,
         state: &mut super::State,
         parts: Vec<Payload>,
-        attributes: Attributes,
+        written: Written,
         declared: Option<&Completion>,
     ) -> Result<Arrival, Refusal> {
         let md5s: Vec<[u8; 16]> = parts.iter().map(Payload::md5).collect();
@@ -207,8 +214,9 @@ impl Bucket {
                 return Err(Refusal::BadDigest("x-amz-checksum-crc64nvme"));
             }
         }
-        let etag = state.name_generation(self.settings().etag_rule, || ETag::from_part_md5s(&md5s));
-        Ok(Arrival { payload, attributes, etag, part_sizes_bytes })
+        let rule = self.settings().etag_rule;
+        let etag = state.name_generation(rule, &written.encryption, || ETag::from_part_md5s(&md5s));
+        Ok(Arrival { payload, written, etag, part_sizes_bytes })
     }
 }
 

@@ -19,6 +19,7 @@ use s3s::S3Result;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::encryption;
 use super::refused::{refused, with_code};
 use crate::bucket::{Refusal, StoredObject};
 use crate::http_date::http_date;
@@ -185,6 +186,7 @@ pub(super) fn to_answer(object: &StoredObject, restore: RestoreState, checksum: 
         }
         set(known("x-amz-checksum-type"), kind);
     }
+    encryption::tell(&mut headers, &object.encryption);
     headers
 }
 

@@ -137,7 +137,7 @@ impl S3 for Backend {
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
-        self.head(&request.input)
+        self.head(&request)
     }
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
@@ -245,7 +245,7 @@ impl S3 for Backend {
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> Answer<UploadPartCopyOutput> {
-        Ok(S3Response::new(self.copy_part(&request.input)?))
+        Ok(S3Response::new(self.copy_part(&request)?))
     }
 
     async fn complete_multipart_upload(

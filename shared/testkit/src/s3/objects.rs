@@ -23,9 +23,10 @@ use s3s::{S3Request, S3Response, S3Result, StdError, TrailingHeaders, s3_error};
 
 use super::attributes::{self, ChecksumMode, text};
 use super::backend::Backend;
+use super::encryption;
 use super::receive::receive;
 use super::refused::{refused, with_code};
-use crate::bucket::{BadRange, Bucket, Deletion, EtagTest, ReadCondition, Refusal, StoredObject};
+use crate::bucket::{BadRange, Bucket, Deletion, EtagTest, ReadCondition, Refusal, StoredObject, Written};
 
 /// Marks a request whose `Range` is to be ignored.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,7 @@ impl Backend {
         );
         let object =
             bucket.read_version_if(&input.key, input.version_id.as_deref(), &condition).map_err(refused)?;
+        object.encryption.admits(encryption::presented(&request.headers)?.as_deref()).map_err(refused)?;
         bucket.check_readable(&object).map_err(refused)?;
         let range = match request.extensions.get::<IgnoreRange>() {
             Some(IgnoreRange) => None,
@@ -77,7 +79,11 @@ impl Backend {
         Ok(S3Response::with_headers(output, headers))
     }
 
-    pub(super) fn head(&self, input: &HeadObjectInput) -> S3Result<S3Response<HeadObjectOutput>> {
+    pub(super) fn head(
+        &self,
+        request: &S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let input = &request.input;
         let condition = read_condition(
             input.if_match.as_ref(),
             input.if_none_match.as_ref(),
@@ -87,6 +93,7 @@ impl Backend {
         let bucket = self.bucket(&input.bucket)?;
         let object =
             bucket.read_version_if(&input.key, input.version_id.as_deref(), &condition).map_err(refused)?;
+        object.encryption.admits(encryption::presented(&request.headers)?.as_deref()).map_err(refused)?;
         let range = chosen_range(&bucket, &object, input.range.as_ref(), input.part_number)?;
         let headers = answer_headers(
             &bucket,
@@ -114,10 +121,13 @@ impl Backend {
         trailers: Option<&TrailingHeaders>,
     ) -> S3Result<HeaderMap> {
         let bucket = self.bucket(bucket)?;
-        let attributes = attributes::from_request(headers)?;
+        let written = Written {
+            attributes: attributes::from_request(headers)?,
+            encryption: encryption::asked(headers)?,
+        };
         let condition = write_condition(headers)?;
         let received = receive(body, headers, trailers, bucket.settings().checksum_headers).await?;
-        let object = bucket.put(key, received.payload, attributes, &condition).map_err(refused)?;
+        let object = bucket.put(key, received.payload, written, &condition).map_err(refused)?;
         let mut answer = received.checksums;
         answer
             .insert(HeaderName::from_static("x-amz-checksum-type"), HeaderValue::from_static("FULL_OBJECT"));
@@ -125,6 +135,7 @@ impl Backend {
             answer.insert(http::header::ETAG, etag);
         }
         tell_version(&mut answer, &object);
+        encryption::tell(&mut answer, &object.encryption);
         Ok(answer)
     }
 
@@ -136,7 +147,9 @@ impl Backend {
             input.copy_source_if_modified_since.as_ref(),
             input.copy_source_if_unmodified_since.as_ref(),
         );
-        let (source_bucket, source_key, source) = self.copy_source(&input.copy_source, &condition)?;
+        let (source_bucket, source_key, source) =
+            self.copy_source(&input.copy_source, &condition, &request.headers)?;
+        let encryption = encryption::asked(&request.headers)?;
         let asked = attributes::from_request(&request.headers)?;
         let replaces = |directive: Option<&str>| directive == Some("REPLACE");
         let replaces_metadata = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str));
@@ -159,7 +172,7 @@ impl Backend {
         let whole = source.payload.slice(0..source.size_bytes());
         let object = self
             .bucket(&input.bucket)?
-            .put(&input.key, whole.into_iter().collect(), attributes, &condition)
+            .put(&input.key, whole.into_iter().collect(), Written { attributes, encryption }, &condition)
             .map_err(refused)?;
         Ok(CopyObjectOutput {
             copy_object_result: Some(CopyObjectResult {
@@ -177,6 +190,7 @@ impl Backend {
         &self,
         source: &CopySource,
         condition: &ReadCondition,
+        headers: &HeaderMap,
     ) -> S3Result<(String, String, Arc<StoredObject>)> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(s3_error!(NotImplemented, "only a bucket and a key name a copy's source"));
@@ -188,6 +202,7 @@ impl Backend {
             Err(Refusal::NotModified) => return Err(refused(Refusal::PreconditionFailed)),
             Err(other) => return Err(refused(other)),
         };
+        object.encryption.admits(encryption::presented_for_source(headers)?.as_deref()).map_err(refused)?;
         held.check_readable(&object).map_err(refused)?;
         Ok((bucket.to_string(), key.to_string(), object))
     }

@@ -6,22 +6,26 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::dto::{
     ChecksumType, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart, CopyPartResult,
     ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload,
-    Part, Timestamp, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
+    Part, ServerSideEncryption, Timestamp, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
 };
 use s3s::{S3Request, S3Result, s3_error};
 
 use super::attributes;
 use super::backend::Backend;
+use super::encryption;
 use super::listings::{encoding, page_size, told};
 use super::objects::{read_condition, write_condition};
 use super::receive::receive;
 use super::refused::refused;
-use crate::bucket::{Completion, NamedPart, PAGE_MAX, Refusal};
+use crate::bucket::{Completion, NamedPart, PAGE_MAX, Refusal, StoredEncryption, Written};
 
 impl Backend {
     pub(super) fn create_upload(&self, bucket: &str, key: &str, headers: &HeaderMap) -> S3Result<String> {
-        let attributes = attributes::from_request(headers)?;
-        self.bucket(bucket)?.create_upload(key, attributes).map_err(refused)
+        let written = Written {
+            attributes: attributes::from_request(headers)?,
+            encryption: encryption::asked(headers)?,
+        };
+        self.bucket(bucket)?.create_upload(key, written).map_err(refused)
     }
 
     /// Takes a part and answers with the headers that describe it.
@@ -29,6 +33,8 @@ impl Backend {
         let input = request.input;
         let bucket = self.bucket(&input.bucket)?;
         let number = part_number(input.part_number)?;
+        let encryption = bucket.upload_encryption(&input.key, &input.upload_id).map_err(refused)?;
+        encryption.admits(encryption::presented(&request.headers)?.as_deref()).map_err(refused)?;
         let trailers = request.trailing_headers.as_ref();
         let rule = bucket.settings().checksum_headers;
         let received = receive(input.body, &request.headers, trailers, rule).await?;
@@ -38,17 +44,22 @@ impl Backend {
         if let Ok(etag) = HeaderValue::try_from(part.etag.quoted()) {
             answer.insert(http::header::ETAG, etag);
         }
+        encryption::tell(&mut answer, &encryption);
         Ok(answer)
     }
 
-    pub(super) fn copy_part(&self, input: &UploadPartCopyInput) -> S3Result<UploadPartCopyOutput> {
+    pub(super) fn copy_part(
+        &self,
+        request: &S3Request<UploadPartCopyInput>,
+    ) -> S3Result<UploadPartCopyOutput> {
+        let input = &request.input;
         let condition = read_condition(
             input.copy_source_if_match.as_ref(),
             input.copy_source_if_none_match.as_ref(),
             input.copy_source_if_modified_since.as_ref(),
             input.copy_source_if_unmodified_since.as_ref(),
         );
-        let (_, _, source) = self.copy_source(&input.copy_source, &condition)?;
+        let (_, _, source) = self.copy_source(&input.copy_source, &condition, &request.headers)?;
         let range = match &input.copy_source_range {
             None => 0..source.size_bytes(),
             Some(text) => {
@@ -104,6 +115,11 @@ impl Backend {
             checksum_type: Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
             e_tag: Some(strong(&object.etag)),
             key: told_key(&input.key),
+            server_side_encryption: match &object.encryption {
+                StoredEncryption::Kms { kind, .. } => Some(ServerSideEncryption::from(kind.clone())),
+                StoredEncryption::S3 => Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+                _ => None,
+            },
             version_id: object.version_id.clone(),
             ..CompleteMultipartUploadOutput::default()
         })

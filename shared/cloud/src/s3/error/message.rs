@@ -44,6 +44,11 @@ pub(super) fn compose(place: &Place<'_>, kind: ErrorKind, refusal: &Refusal<'_>)
         }
         "NonStandardHostForbidden" => "the store does not serve this host name: check the endpoint".to_owned(),
         _ if kind == ErrorKind::Configuration => misdirected(refusal),
+        _ if lacks_customer_key(place, refusal) => {
+            "the store refuses the read, as it does where an object was encrypted with a customer's key and none came: name \
+             the key with --source-customer-key, --dest-customer-key or `customer_key:`"
+                .to_owned()
+        }
         _ => general(place, kind, refusal),
     };
     match &refusal.ec {
@@ -67,7 +72,8 @@ fn general(place: &Place<'_>, kind: ErrorKind, refusal: &Refusal<'_>) -> String 
             "the object is not the one expected: it was changed, created or removed".to_owned()
         }
         ErrorKind::PermissionDenied => {
-            format!("the credentials do not allow {}: grant it, or use others", place.operation)
+            let key = if place.customer_key { ", or the customer key is not the object's" } else { "" };
+            format!("the credentials do not allow {}: grant it, or use others{key}", place.operation)
         }
         ErrorKind::Archived => "the object is archived and must be restored before it can be read".to_owned(),
         ErrorKind::Throttled => "the store asks for fewer requests".to_owned(),
@@ -82,6 +88,16 @@ fn general(place: &Place<'_>, kind: ErrorKind, refusal: &Refusal<'_>) -> String 
         Some(message) => format!("{ours}; the store says: {message}"),
         None => ours,
     }
+}
+
+/// Whether an object that is encrypted with a customer's key was asked for without one. The answer to a HEAD has no words.
+fn lacks_customer_key(place: &Place<'_>, refusal: &Refusal<'_>) -> bool {
+    let says_so = refusal.message.is_some_and(|message| {
+        let message = message.to_ascii_lowercase().replace('-', " ");
+        message.contains("stored using a form of server side encryption")
+    });
+    let silent = place.operation == "HeadObject" && refusal.status == 400 && refusal.code.is_none();
+    !place.customer_key && (says_so || silent)
 }
 
 fn misdirected(refusal: &Refusal<'_>) -> String {

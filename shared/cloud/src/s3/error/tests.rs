@@ -30,6 +30,7 @@ fn refusal(
         endpoint: "https://s3.example.com",
         key: Some(&key),
         throttle_codes: &["ComeBackLater".to_owned()],
+        customer_key: false,
     };
     from_sdk(&place, SdkError::service_error(GetObjectError::generic(meta.build()), raw))
 }
