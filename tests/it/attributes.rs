@@ -1,8 +1,13 @@
 //! What is written beside the bytes: encryption, ACLs, locks, and what becomes of attributes that do not fit.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ferry_testkit::bucket::{Payload, StoredEncryption, Written};
 use ferry_testkit::operation::Operation;
 use ferry_tests::{Pair, Side, StoreSetup};
 use ferry_transfer::attribute_rules::RetentionMode;
+use ferry_transfer::checksum::{DigestSet, digest};
+use ferry_transfer::store::WriteCondition;
 use ferry_transfer::{Attributes, StorageClass};
 
 use crate::objects::{bytes, ferry, parts, sync, whole};
@@ -79,7 +84,13 @@ async fn the_lock_of_the_source_is_copied_where_that_is_asked_for() {
 #[tokio::test]
 async fn customer_keys_are_references_and_are_sent_with_every_request_that_touches_bytes() {
     let pair = Pair::start().await;
-    pair.from().put_object("small", bytes(100, 1));
+    let key_md5 = digest(b"0123456789abcdef0123456789abcdef", DigestSet::MD5).md5.expect("asked for");
+    let encrypted = Written {
+        encryption: StoredEncryption::Customer { key_md5: STANDARD.encode(key_md5) },
+        ..Written::default()
+    };
+    let body = Payload::from(bytes(100, 1));
+    pair.from().put("small", body, encrypted, &WriteCondition::None).expect("written");
     std::fs::write(pair.directory().join("key"), [7; 32]).expect("key");
     let ended = whole(&pair, "sync")
         .args(["--json", "--source-customer-key", "env:SOURCE_KEY", "--dest-customer-key", "file:key"])

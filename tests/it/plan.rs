@@ -139,7 +139,7 @@ async fn a_plan_says_which_keys_a_sync_would_delete() {
 
 #[tokio::test]
 async fn a_plan_foresees_what_the_destination_cannot_hold() {
-    const ALIBABA: &[&str] = &["provider: aliyun-oss", "addressing: path"];
+    const ALIBABA: &[&str] = &["provider: aliyun-oss", "addressing: path", "region: cn-hangzhou"];
     let destination = StoreSetup { yaml: ALIBABA, ..StoreSetup::default() };
     let source = StoreSetup { yaml: &["provider: aws", "addressing: path"], ..StoreSetup::default() };
     let pair = Pair::with(source, destination).await;

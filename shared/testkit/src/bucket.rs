@@ -410,7 +410,7 @@ impl State {
     ) -> ETag {
         self.generations += 1;
         if encryption.kind() != Encryption::StoreManaged {
-            return of_ciphertext(&md5(), self.generations);
+            return of_ciphertext(&md5(), encryption, self.generations);
         }
         match rule {
             EtagRule::Md5 => md5(),
@@ -433,9 +433,11 @@ fn own_multipart(tag: ETag, number: u64) -> ETag {
 }
 
 /// What an encrypted object has: of the form of an MD5, and none of its bytes.
-fn of_ciphertext(tag: &ETag, number: u64) -> ETag {
+fn of_ciphertext(tag: &ETag, encryption: &StoredEncryption, number: u64) -> ETag {
+    let text = format!("{number} {tag} {encryption:?}");
+    let named = Payload::from(Bytes::from(text)).md5();
     let parts = tag.parts().map(|parts| format!("-{parts}")).unwrap_or_default();
-    ETag::parse(&format!("{:032x}{parts}", u128::MAX / 3 - u128::from(number))).unwrap_or_else(|| tag.clone())
+    ETag::parse(&format!("{}{parts}", ETag::from_md5(named))).unwrap_or_else(|| tag.clone())
 }
 
 fn opaque_etag(number: u64) -> ETag {

@@ -120,7 +120,7 @@ fn sum(a: Cost, b: Cost) -> Cost {
 fn text(priced: &PricedPlan) -> String {
     let plan = &priced.plan;
     let mut text = format!("{} → {}\n", priced.source, priced.destination);
-    let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
+    let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<11}{value}\n"));
     row("found", format!("{} objects, {}", HumanCount(plan.found), HumanBytes(plan.found_bytes)));
     row(
         "to copy",
@@ -174,7 +174,7 @@ fn text(priced: &PricedPlan) -> String {
         }
     }
     for loss in &priced.losses {
-        row("cannot hold", loss.clone());
+        row("loses", loss.clone());
     }
     let requests = |requests| kinds(&MeterReading { requests, ..MeterReading::default() });
     row(

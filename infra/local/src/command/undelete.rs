@@ -14,6 +14,7 @@ use ferry_transfer::history::History;
 use ferry_transfer::server_side::Ends as Found;
 use ferry_transfer::store::{DeleteEffect, DeleteRequest, HeadRequest, WriteCondition};
 use ferry_transfer::task::{Location, Task};
+use ferry_transfer::versions::Versions;
 use ferry_transfer::{Error, ErrorKind, Key, Route, RunId, SystemClock};
 use serde::Serialize;
 
@@ -59,7 +60,11 @@ pub async fn run(args: UndeleteArgs, output: &OutputArgs) -> Result<Exit> {
     .await?;
     let store = store_of(&side, &place.bucket);
     let bucket = Location { prefix: String::new(), ..place };
-    let task = Task::new(format!("undelete of {run}"), bucket.clone(), bucket);
+    let task = Task {
+        // What is copied is no latest version: every question about it names it.
+        versions: Versions::All,
+        ..Task::new(format!("undelete of {run}"), bucket.clone(), bucket)
+    };
     let route = Route::new(task, Arc::clone(&store), store).between(Found::OneStoreWithRedirects);
     let undoing = Undoing {
         route: Arc::new(route),
