@@ -7,6 +7,7 @@
 //! Everything here is synchronous, for a disk is; callers on an async runtime run it on a blocking thread.
 
 pub mod container;
+pub mod decrypted_view;
 pub mod documents;
 mod error;
 pub mod export_log;

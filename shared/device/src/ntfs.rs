@@ -5,7 +5,7 @@
 //! the GPL; what was mounted is unmounted whatever happens; nothing is believed written before the unmount succeeded.
 //!
 //! There is no NTFS writer in Rust, and `ntfscp` makes no directories, so a mount it is: FUSE, which needs root or a `/dev/fuse` that others may
-//! open. It works on the bare file or device only. A container would need a decrypted view beside the mount, which Ferry does not have.
+//! open. The file system of a container is made and mounted in its [`crate::decrypted_view::DecryptedView`].
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::container::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::target::in_use::mounts;
 
@@ -41,28 +40,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds them on `search_path`, the environment's `PATH`, and checks that they can do what a job with this container needs.
+    /// Finds them on `search_path`, the environment's `PATH`.
     ///
     /// # Errors
-    /// `MissingProgram` with the package's name, `InvalidInput` for a container: both can be told when the job is created.
-    pub fn find(search_path: &OsStr, format: Format) -> Result<Self> {
-        if format != Format::None {
-            return Err(Error::invalid(
-                "NTFS cannot be written inside a container here: use fileSystem: EXT4, or x-container: none",
-            ));
-        }
-        let find = |program: &str, package: &str| {
-            std::env::split_paths(search_path)
-                .chain(SYSTEM_DIRECTORIES.map(PathBuf::from))
-                .map(|directory| directory.join(program))
-                .find(|path| path.is_file())
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::MissingProgram,
-                        format!("{program} is not installed; fileSystem: NTFS needs the package {package}"),
-                    )
-                })
-        };
+    /// `MissingProgram` with the package's name: it can be told when the job is created.
+    pub fn find(search_path: &OsStr) -> Result<Self> {
+        let find = |program: &str, package: &str| find_in(search_path, &SYSTEM_DIRECTORIES, program, package);
         Ok(Self {
             mkntfs: find("mkntfs", "ntfs-3g")?,
             ntfs_3g: find("ntfs-3g", "ntfs-3g")?,
@@ -117,6 +100,19 @@ impl Programs {
         child.kill().and_then(|()| child.wait()).map_err(Error::io("end", &self.ntfs_3g))?;
         Err(Error::new(ErrorKind::Io, format!("ntfs-3g takes too long to mount {}", image.display())))
     }
+}
+
+fn find_in(search_path: &OsStr, also: &[&str], program: &str, package: &str) -> Result<PathBuf> {
+    std::env::split_paths(search_path)
+        .chain(also.iter().map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::MissingProgram,
+                format!("{program} is not installed; fileSystem: NTFS needs the package {package}"),
+            )
+        })
 }
 
 fn is_mounted(directory: &Path) -> Result<bool> {
@@ -184,12 +180,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_and_a_missing_program_are_told_before_anything_begins() {
-        let error = Programs::find(OsStr::new("/nowhere"), Format::default()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        if let Err(error) = Programs::find(OsStr::new("/nowhere"), Format::None) {
-            assert_eq!(error.kind(), ErrorKind::MissingProgram);
-            assert!(error.to_string().contains("package ntfs-3g"), "{error}");
-        }
+    fn a_missing_program_is_told_with_its_package() {
+        let error = find_in(OsStr::new("/nowhere"), &[], "mkntfs", "ntfs-3g").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MissingProgram);
+        assert!(error.to_string().contains("package ntfs-3g"), "{error}");
     }
 }

@@ -14,6 +14,7 @@ use ferry_device::ErrorKind;
 use ferry_device::container::{
     Container, Format, Luks2Kdf, Password, SystemEntropy, TrueCryptPrf, VeraCryptPrf,
 };
+use ferry_device::decrypted_view::DecryptedView;
 use ferry_device::documents::{Arrangement, BagInfo};
 use ferry_device::ext4::{FileFacts, Identity, Layout, Size, Writer};
 use ferry_device::journal::Attributes;
@@ -288,15 +289,43 @@ fn ntfs_takes_every_name_and_gives_every_byte_back() {
         planner.add("bucket", object(key, if key == "d/" { 0 } else { 70_000 })).unwrap();
     }
     let plan = planner.seal().unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let programs = Programs::find(&path).unwrap();
+    let root = work.path().join("mounted");
+    let inside = work.path().join("inside");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::create_dir(&inside).unwrap();
+
+    // On a bare file.
     let image = work.path().join("image");
     drop(RawVolume::create(&image, 64 << 20).unwrap());
-    let path = std::env::var_os("PATH").unwrap();
-    let programs = Programs::find(&path, Format::None).unwrap();
     programs.format(&image, "EXPORT").unwrap();
-    let root = work.path().join("mounted");
-    std::fs::create_dir(&root).unwrap();
+    write_and_verify_ntfs(&programs, &plan, &image, &root);
 
-    let mounted = programs.mount(&image, &root, Access::Write).unwrap();
+    // In a container, of which nothing is ever on a disk in clear.
+    std::fs::remove_file(work.path().join("journal.jsonl")).unwrap();
+    let file = work.path().join("NTFS1.hc");
+    let volume = RawVolume::create(&file, 64 << 20).unwrap();
+    let password = Password::new(PASSWORD);
+    let format = Format::VeraCrypt(VeraCryptPrf::Sha256);
+    let container = Container::create(volume, format, &password, &mut SystemEntropy).unwrap();
+    let view = DecryptedView::mount(Arc::new(container), &inside).unwrap();
+    programs.format(view.path(), "EXPORT").unwrap();
+    write_and_verify_ntfs(&programs, &plan, view.path(), &root);
+    view.unmount().unwrap();
+    let sample = &bytes_of(0, 64)[..];
+    assert!(std::fs::read(&image).unwrap().windows(64).any(|bytes| bytes == sample));
+    assert!(!std::fs::read(&file).unwrap().windows(64).any(|bytes| bytes == sample), "in clear");
+
+    // Again, through a fresh decryptor.
+    let container = Container::open(RawVolume::open_for_writing(&file).unwrap(), &password).unwrap();
+    let view = DecryptedView::mount(Arc::new(container), &inside).unwrap();
+    verify_ntfs(&programs, view.path(), &root);
+    view.unmount().unwrap();
+}
+
+fn write_and_verify_ntfs(programs: &Programs, plan: &Plan, image: &Path, root: &Path) {
+    let mounted = programs.mount(image, root, Access::Write).unwrap();
     let mut session = Session::open(plan.clone(), DirectorySink::new(mounted.directory())).unwrap();
     while let Some(entry) = session.next_file(Md5Wanted::Skip).unwrap() {
         session.write(&bytes_of(entry.sequence, entry.object.size_bytes)).unwrap();
@@ -305,9 +334,12 @@ fn ntfs_takes_every_name_and_gives_every_byte_back() {
     let bag = BagInfo { job: "NTFS1".into(), date: "2026-01-02".into() };
     session.finish(Arrangement::Plain, &bag).unwrap();
     mounted.unmount().unwrap();
-    assert!(std::fs::read_dir(&root).unwrap().next().is_none(), "still mounted");
+    assert!(std::fs::read_dir(root).unwrap().next().is_none(), "still mounted");
+    verify_ntfs(programs, image, root);
+}
 
-    let mounted = programs.mount(&image, &root, Access::Read).unwrap();
+fn verify_ntfs(programs: &Programs, image: &Path, root: &Path) {
+    let mounted = programs.mount(image, root, Access::Read).unwrap();
     let medium = MountedMedium::new(mounted.directory(), &["System Volume Information"]);
     let verdict = verify(&medium, &mut |_| {}).unwrap();
     assert!(verdict.is_right(), "{verdict:?}");
