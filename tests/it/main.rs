@@ -10,6 +10,7 @@ mod conformance;
 mod demo;
 mod encryption;
 mod evidence;
+mod export;
 mod faults;
 mod functions;
 mod key_sources;

@@ -10,6 +10,8 @@ mod jobs;
 pub mod lambda;
 mod secrets;
 mod service;
+mod split;
+mod station;
 
 pub use api::{ApiError, ErrorCode, HttpRequest, HttpResponse, handle};
 pub use auth::{Caller, Callers, sign};
@@ -17,3 +19,8 @@ pub use http_server::router;
 pub use jobs::Jobs;
 pub use secrets::{DirectorySecrets, MemorySecrets, Secret, Secrets};
 pub use service::{Created, Limits, Service, ServiceParts, Updated, Validity};
+pub use split::{Share, Split};
+pub use station::{
+    Finished, Opened, Progress as StationProgress, RunOptions, Station, StationError, StoredMedium,
+    container_in,
+};

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_cloud::documents::Buckets;
 use ferry_device::job::{JobId, JobRecord, NewJob};
-use ferry_device::manifest::{Manifest, Parsed, Strictness, redacted};
+use ferry_device::manifest::{Manifest, Parsed, Restore, Strictness, redacted};
 use ferry_device::signature::Signature;
 use ferry_transfer::select::Glob;
 use ferry_transfer::state::StateName;
@@ -343,6 +343,12 @@ impl Service {
                 ));
             }
         }
+        if manifest.extensions.restore != Restore::Skip {
+            let code = ErrorCode::Manifest(ferry_device::manifest::Code::InvalidManifestField);
+            let message = "x-restore: archived objects cannot be restored by a job. Restore them first (ferry sync --restore), or \
+                           write x-restore: skip";
+            return Err(ApiError::new(code, message));
+        }
         let mut checked = Checked { manifest, warnings };
         let mut names: Vec<&str> =
             checked.manifest.operations.iter().map(|o| o.export_bucket.as_str()).collect();
@@ -369,8 +375,10 @@ impl Service {
             Err(error) => Err(error),
         };
         let Err(error) = listed else { return Ok(None) };
+        // A store's client calls a missing bucket a mistake of the configuration.
+        let is_missing = error.kind() == ErrorKind::NotFound || error.code() == Some("NoSuchBucket");
         match error.kind() {
-            ErrorKind::NotFound => {
+            _ if is_missing => {
                 let message = format!("the bucket {location} does not exist. Check its name and the store");
                 Err(ApiError::new(ErrorCode::NoSuchBucket, message))
             }

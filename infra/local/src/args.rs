@@ -13,6 +13,7 @@ mod access;
 mod attributes;
 mod certificate;
 mod delete;
+mod export;
 mod history;
 mod keys;
 mod listing;
@@ -41,6 +42,11 @@ pub use self::access::{AccessArgs, SideAccess};
 pub use self::attributes::AttributeArgs;
 pub use self::certificate::CertificateArgs;
 pub use self::delete::DeleteArgs;
+pub use self::export::{
+    CreateJobArgs, ExportArgs, ExportCommand, ExportPlace, JobArgs, JobType, LabelArgs, ListJobsArgs,
+    OpenArgs, PasswordArgs, RunArgs, ServeArgs, SignArgs, SplitArgs, StationArgs, UpdateJobArgs,
+    VerifyMediumArgs, WriteArgs,
+};
 pub use self::history::{RunsArgs, UndeleteArgs, WhyArgs};
 pub use self::keys::KeyArgs;
 pub use self::listing::ListingArgs;
@@ -95,6 +101,8 @@ pub enum Command {
     Sweep(Box<SweepArgs>),
     /// Make a link that reads or writes one object without credentials
     Presign(Box<PresignArgs>),
+    /// Write buckets onto an encrypted disk, by the job manifests of AWS Import/Export
+    Export(Box<ExportArgs>),
 }
 
 /// What to print.

@@ -188,6 +188,7 @@ impl JobRecord {
         }
         self.state = next;
         self.changed = now;
+        self.detail = None;
         self.location = match (next, self.location) {
             (JobState::Validating, location) => location,
             (state, _) if state.is_running() => Location::AtAws,

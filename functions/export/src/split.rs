@@ -1,0 +1,124 @@
+//! One manifest's data over several disks.
+//!
+//! Owns: which stretch of keys goes onto which disk, in key order, as CREATE EXPORT PLAN of 2009 did. Does not own: writing the manifests down.
+//! Invariants: the disks' manifests together select what the manifest selects, each object once; no disk gets more than it holds.
+
+use std::sync::Arc;
+
+use ferry_device::ext4::Room;
+use ferry_device::manifest::{Manifest, Operation};
+use ferry_transfer::listing::{FixedEnd, ListingHabits, list_within};
+use futures::TryStreamExt as _;
+
+use crate::service::Service;
+use crate::station::{StationError, format_of, selection};
+
+/// One disk's share.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// The disk's manifest.
+    pub manifest: Manifest,
+    /// Its objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A data set split over disks.
+#[derive(Debug, Clone, Default)]
+pub struct Split {
+    /// A share for each disk that is needed.
+    pub shares: Vec<Share>,
+    /// Objects that fit on none.
+    pub left_objects: u64,
+    /// Their bytes.
+    pub left_bytes: u64,
+    /// Archived objects, which are left out.
+    pub archived_objects: u64,
+}
+
+/// A disk being filled.
+struct Filling {
+    room: Room,
+    operations: Vec<Operation>,
+    objects: u64,
+    bytes: u64,
+}
+
+impl Service {
+    /// Splits what a manifest selects over disks of these sizes, filled in this order.
+    pub async fn split(&self, manifest: &Manifest, device_bytes: &[u64]) -> Result<Split, StationError> {
+        let overhead = format_of(manifest)?.map_or(0, ferry_device::container::Format::overhead_bytes);
+        let mut rooms = device_bytes.iter().map(|bytes| Room::new(bytes.saturating_sub(overhead)));
+        let mut split = Split::default();
+        let mut disk = match rooms.next() {
+            Some(room) => Some(filling(room?)),
+            None => None,
+        };
+        for operation in &manifest.operations {
+            let Some((after, until)) = selection::range(operation) else { continue };
+            let location = self.location(manifest, &operation.export_bucket);
+            let store = self.parts().buckets.bucket(&location).await?;
+            let globs = selection::Globs::of(manifest);
+            let base = operation.base(manifest);
+            let bounds = Arc::new(FixedEnd(until));
+            let mut entries =
+                list_within(store, &operation.prefix, after, bounds, Arc::<ListingHabits>::default());
+            if let Some(disk) = &mut disk {
+                disk.operations.push(operation.clone());
+            }
+            let mut last: Option<String> = None;
+            while let Some(entry) = entries.try_next().await? {
+                let key = entry.key.as_str();
+                if !operation.selects(key) || !globs.select(key) {
+                    continue;
+                }
+                if entry.storage_class.as_ref().is_some_and(ferry_transfer::StorageClass::is_archive) {
+                    split.archived_objects += 1;
+                    continue;
+                }
+                loop {
+                    let Some(filled) = &mut disk else {
+                        split.left_objects += 1;
+                        split.left_bytes += entry.size_bytes;
+                        break;
+                    };
+                    if filled.room.take(&base, key, entry.size_bytes)? {
+                        filled.objects += 1;
+                        filled.bytes += entry.size_bytes;
+                        last = Some(key.to_owned());
+                        break;
+                    }
+                    // This disk ends with the last key; the next begins behind it.
+                    let rest = Operation {
+                        begin_marker: last.clone().or(operation.begin_marker.clone()),
+                        ..operation.clone()
+                    };
+                    match (filled.operations.pop(), &last) {
+                        (Some(own), Some(last)) if own.begin_marker.as_ref() != Some(last) => {
+                            filled.operations.push(Operation { end_marker: Some(last.clone()), ..own });
+                        }
+                        _ => {}
+                    }
+                    let full = disk.take();
+                    split.shares.extend(full.and_then(|full| share(manifest, full)));
+                    disk = match rooms.next() {
+                        Some(room) => Some(Filling { operations: vec![rest], ..filling(room?) }),
+                        None => None,
+                    };
+                }
+            }
+        }
+        split.shares.extend(disk.and_then(|last| share(manifest, last)));
+        Ok(split)
+    }
+}
+
+fn filling(room: Room) -> Filling {
+    Filling { room, operations: Vec::new(), objects: 0, bytes: 0 }
+}
+
+fn share(manifest: &Manifest, disk: Filling) -> Option<Share> {
+    let Filling { operations, objects, bytes, .. } = disk;
+    (objects > 0).then(|| Share { manifest: Manifest { operations, ..manifest.clone() }, objects, bytes })
+}

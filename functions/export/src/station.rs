@@ -1,0 +1,389 @@
+//! The station: the process that has the disk attached and writes an export.
+//!
+//! Owns: one job from its lease to its log: checks of the target, the frozen plan, the copy, reading back, log and report. Does not own: file systems,
+//! containers and digests (`ferry-device`), nor reading stores ([`feed`]). Invariants: nothing is written to a target that does not carry the job's
+//! SIGNATURE; two stations never hold one job; a station that was killed goes on where it was, to the same bytes.
+
+mod feed;
+pub(crate) mod listing;
+mod medium;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use ferry_device::documents::{Arrangement, BagInfo};
+use ferry_device::export_log::{LogWriter, NextMarker, Report, Status, report_key, write_planned};
+use ferry_device::job::{JobId, JobRecord, JobState};
+use ferry_device::manifest::{Layout, Manifest, Operation, Strictness};
+use ferry_device::plan::{Object, Plan};
+use ferry_device::target::{Target, Unauthorised};
+use ferry_device::verify::Verdict;
+use ferry_transfer::store::{BodyChecksum, PutRequest, WriteCondition};
+use ferry_transfer::{Attributes, Body, Key, SharedStore};
+use time::Duration;
+
+use crate::service::Service;
+
+pub(crate) use listing as selection;
+pub(crate) use medium::format_of;
+pub use medium::{Opened, StoredMedium, container_in};
+
+/// How long a station keeps a job without a sign of life.
+const LEASE: Duration = Duration::minutes(2);
+/// How often it gives one.
+const SIGN_OF_LIFE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A job that could not be run, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// Refused for safety.
+    #[error("{message}")]
+    Refused {
+        /// What the job is then.
+        state: JobState,
+        /// Why.
+        message: String,
+    },
+    /// The job is not one that can be run.
+    #[error("{0}")]
+    Job(String),
+    /// The medium or the work directory failed.
+    #[error(transparent)]
+    Device(#[from] ferry_device::Error),
+    /// A store or the state failed.
+    #[error(transparent)]
+    Store(#[from] ferry_transfer::Error),
+    /// Somebody called the job off.
+    #[error("job {0} was canceled; what is written so far is no whole export")]
+    Canceled(JobId),
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The job as it ended.
+    pub job: JobRecord,
+    /// The report's totals.
+    pub report: Report,
+    /// What reading back found; `None` where that was not asked for.
+    pub verdict: Option<Verdict>,
+    /// The manifest of the next medium, where this one was too small.
+    pub next_manifest: Option<PathBuf>,
+    /// The log on this machine.
+    pub log: PathBuf,
+}
+
+/// How a job is run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Where to.
+    pub target: Target,
+    /// The medium's size, where it is to be other than what the target has.
+    pub capacity_bytes: Option<u64>,
+    /// Whether the medium is read back.
+    pub read_back: bool,
+}
+
+/// What a run has done so far.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Files of the plan.
+    pub objects: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// Files that are written.
+    pub objects_done: AtomicU64,
+    /// Bytes that are written.
+    pub bytes_done: AtomicU64,
+}
+
+/// A station.
+#[derive(Debug, Clone)]
+pub struct Station {
+    service: Arc<Service>,
+    /// Plans and journals are kept here, a directory for each job.
+    work: PathBuf,
+    name: String,
+    progress: Arc<Progress>,
+}
+
+/// A job under way.
+struct Run<'a> {
+    station: &'a Station,
+    id: JobId,
+    manifest: Manifest,
+    options: &'a RunOptions,
+    work: PathBuf,
+    canceled: Arc<AtomicBool>,
+}
+
+impl Station {
+    /// A station of that name, which keeps plans and journals below `work`.
+    pub fn new(service: Arc<Service>, work: PathBuf, name: String) -> Self {
+        Self { service, work, name, progress: Arc::default() }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Runs a job to its end, or goes on with it.
+    pub async fn run(&self, id: &JobId, options: &RunOptions) -> Result<Finished, StationError> {
+        let now = self.service.now();
+        let leased = self.service.jobs().change(id, |job| job.lease_to(&self.name, now, LEASE)).await?;
+        let job = leased
+            .ok_or_else(|| StationError::Job(format!("there is no job {id}")))?
+            .map_err(|refusal| StationError::Job(refusal.to_string()))?;
+        let manifest =
+            Manifest::parse(job.manifest.as_bytes(), Strictness::Forgiving).manifest.ok_or_else(|| {
+                StationError::Job(format!(
+                    "the manifest in the record of job {id} cannot be read; create the job anew"
+                ))
+            })?;
+        let work = self.work.join(id.as_str());
+        std::fs::create_dir_all(&work).map_err(|error| {
+            ferry_device::Error::new(ferry_device::ErrorKind::Io, format!("cannot make {}", work.display()))
+                .caused_by(error)
+        })?;
+        let run = Run { station: self, id: id.clone(), manifest, options, work, canceled: Arc::default() };
+        let heart = tokio::spawn(beat(
+            Arc::clone(&self.service),
+            id.clone(),
+            self.name.clone(),
+            Arc::clone(&self.progress),
+            Arc::clone(&run.canceled),
+        ));
+        let ended = Box::pin(run.to_end(&job)).await;
+        heart.abort();
+        if let Err(error) = &ended {
+            run.note_failure(error).await;
+        }
+        ended
+    }
+}
+
+/// Keeps the lease, tells how far the job is, and hears that it was called off.
+async fn beat(
+    service: Arc<Service>,
+    id: JobId,
+    name: String,
+    progress: Arc<Progress>,
+    canceled: Arc<AtomicBool>,
+) {
+    loop {
+        tokio::time::sleep(SIGN_OF_LIFE).await;
+        let changed = service
+            .jobs()
+            .change(&id, |mut job| {
+                if job.state == JobState::Canceled {
+                    canceled.store(true, Relaxed);
+                }
+                job.totals.objects = progress.objects.load(Relaxed);
+                job.totals.bytes = progress.bytes.load(Relaxed);
+                job.totals.objects_done = progress.objects_done.load(Relaxed);
+                job.totals.bytes_done = progress.bytes_done.load(Relaxed);
+                job.lease_to(&name, service.now(), LEASE)
+            })
+            .await;
+        if let Err(error) = changed {
+            tracing::warn!(job = %id, error = error.chain(), "the job's record could not be written");
+        }
+    }
+}
+
+impl Run<'_> {
+    async fn to_end(&self, job: &JobRecord) -> Result<Finished, StationError> {
+        self.step(JobState::Validating).await?;
+        let is_new = Plan::open(&self.work)?.is_none();
+        medium::check(&self.options.target, job, &self.manifest, is_new).map_err(Refused::into_error)?;
+        let format = medium::format_of(&self.manifest)?;
+        let arrangement = match self.manifest.extensions.layout {
+            Layout::BagIt => Arrangement::BagIt,
+            Layout::Plain => Arrangement::Plain,
+        };
+        let plan = if let Some(plan) = Plan::open(&self.work)? {
+            plan
+        } else {
+            self.step(JobState::Listing).await?;
+            listing::plan(self, arrangement, format).await?
+        };
+        let summary = plan.summary().clone();
+        self.station.progress.objects.store(summary.objects, Relaxed);
+        self.station.progress.bytes.store(summary.bytes, Relaxed);
+        self.step(JobState::Planned).await?;
+        self.step(JobState::Writing).await?;
+        let password =
+            self.station.service.password(&self.id).await.map_err(|e| StationError::Job(e.message))?;
+        let opened =
+            medium::create(&self.options.target, job, &plan, format, password.as_ref(), arrangement)?;
+        let bag = BagInfo { job: self.id.to_string(), date: job.created.date().to_string() };
+        feed::write(self, &plan, opened, arrangement, bag).await?;
+        let verdict = if self.options.read_back {
+            self.step(JobState::Verifying).await?;
+            Some(medium::read_back(&self.options.target, self.id.as_str(), format, password.as_ref()).await?)
+        } else {
+            None
+        };
+        self.step(JobState::Logging).await?;
+        self.log(&plan, verdict).await
+    }
+
+    async fn step(&self, state: JobState) -> Result<(), StationError> {
+        if self.canceled.load(Relaxed) {
+            return Err(StationError::Canceled(self.id.clone()));
+        }
+        let service = &self.station.service;
+        let changed = service.jobs().change(&self.id, |job| job.step(state, service.now())).await?;
+        match changed {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(ferry_device::job::Refusal::Canceled(id))) => Err(StationError::Canceled(id)),
+            Some(Err(refusal)) => Err(StationError::Job(refusal.to_string())),
+            None => Err(StationError::Job(format!("the record of job {} is gone", self.id))),
+        }
+    }
+
+    /// Writes down why a run ended early. What a later run can put right leaves the job as it is.
+    async fn note_failure(&self, error: &StationError) {
+        let state = match error {
+            StationError::Refused { state, .. } => *state,
+            StationError::Device(_) => JobState::DeviceError,
+            StationError::Job(_) | StationError::Store(_) | StationError::Canceled(_) => return,
+        };
+        let service = &self.station.service;
+        let noted = service
+            .jobs()
+            .change(&self.id, |job| {
+                let mut job = job.step(state, service.now())?;
+                job.detail = Some(ferry_transfer::chain(error));
+                Ok::<_, ferry_device::job::Refusal>(job)
+            })
+            .await;
+        if let Err(error) = noted {
+            tracing::warn!(job = %self.id, error = error.chain(), "the job's end could not be written down");
+        }
+    }
+
+    async fn bucket(&self, bucket: &str) -> Result<SharedStore, StationError> {
+        let location = self.station.service.location(&self.manifest, bucket);
+        Ok(self.station.service.parts().buckets.bucket(&location).await?)
+    }
+
+    /// Log and report, here and in the log bucket; then the job has ended.
+    async fn log(&self, plan: &Plan, verdict: Option<Verdict>) -> Result<Finished, StationError> {
+        let mut report = Report::of(plan, self.id.as_str())?;
+        let mut log = LogWriter::new(Vec::new())?;
+        write_planned(&mut log, plan)?;
+        let left_out = listing::left_out(&self.work)?;
+        let now = self.station.service.now();
+        for (object, is_archived) in &left_out.objects {
+            let status = if *is_archived { Status::Archived } else { Status::DeviceFull };
+            log.unplanned(now, object, status)?;
+            report.archived += u64::from(*is_archived);
+            report.no_room += u64::from(!is_archived);
+        }
+        report.next = left_out.next;
+        let next_manifest = match &report.next {
+            Some(next) => Some(self.write_next_manifest(next)?),
+            None => None,
+        };
+        let csv = log.into_inner()?;
+        let log_path = self.work.join("export-log.csv");
+        save(&log_path, &csv)?;
+        let json = serde_json::to_vec_pretty(&report).map_err(|error| {
+            ferry_transfer::Error::new(ferry_transfer::ErrorKind::Other, "no report").caused_by(error)
+        })?;
+        save(&self.work.join("export-report.json"), &json)?;
+        let bucket = self.bucket(&self.manifest.log_bucket).await?;
+        let prefix = &self.manifest.log_prefix;
+        put(&bucket, &ferry_device::export_log::log_key(prefix, self.id.as_str()), csv, "text/csv").await?;
+        put(&bucket, &report_key(prefix, self.id.as_str()), json, "application/json").await?;
+        let wrong = verdict.as_ref().map_or(0, |verdict| verdict.wrong);
+        let end =
+            if report.has_errors() || wrong > 0 { JobState::SuccessWithErrors } else { JobState::Complete };
+        let service = &self.station.service;
+        let errors = report.given_up + report.archived + report.no_room + wrong;
+        let ended = service
+            .jobs()
+            .change(&self.id, |mut job| {
+                job.totals.objects_done = report.written + report.directories;
+                job.totals.bytes_done = report.written_bytes;
+                job.totals.objects = plan.summary().objects;
+                job.totals.bytes = plan.summary().bytes;
+                job.totals.errors = errors;
+                job.step(end, service.now())
+            })
+            .await?;
+        let Some(Ok(job)) = ended else { return Err(StationError::Canceled(self.id.clone())) };
+        Ok(Finished { job, report, verdict, next_manifest, log: log_path })
+    }
+
+    /// The manifest that goes on where this medium ended. Its password is for its owner to fill in.
+    fn write_next_manifest(&self, next: &NextMarker) -> Result<PathBuf, StationError> {
+        let from = next.operation.saturating_sub(1) as usize;
+        let mut operations: Vec<Operation> = self.manifest.operations.iter().skip(from).cloned().collect();
+        if let Some(operation) = operations.first_mut() {
+            operation.begin_marker = next.begin_marker.clone().or(operation.begin_marker.take());
+        }
+        let manifest = Manifest { operations, ..self.manifest.clone() };
+        let password = manifest.password.as_ref().map(|_| "[the password of the next medium]");
+        let text = manifest
+            .to_text(password)
+            .replace("\"[the password of the next medium]\"", "[the password of the next medium]");
+        let path = self.work.join("next-manifest.txt");
+        save(&path, text.as_bytes())?;
+        Ok(path)
+    }
+}
+
+/// Why a target is refused.
+pub(crate) enum Refused {
+    Signature(Unauthorised),
+    Serial(String),
+    Device(ferry_device::Error),
+    Other(String),
+}
+
+impl Refused {
+    fn into_error(self) -> StationError {
+        let (state, message) = match self {
+            Self::Signature(why @ Unauthorised::Missing(_)) => (JobState::MissingSignature, why.to_string()),
+            Self::Signature(why) => (JobState::InvalidSignature, why.to_string()),
+            Self::Serial(message) => (JobState::MissingDevice, message),
+            Self::Device(error) => (JobState::UnsupportedDeviceType, ferry_transfer::chain(&error)),
+            Self::Other(message) => (JobState::UnsupportedDeviceType, message),
+        };
+        StationError::Refused { state, message }
+    }
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<(), StationError> {
+    std::fs::write(path, bytes).map_err(|error| {
+        ferry_device::Error::new(ferry_device::ErrorKind::Io, format!("cannot write {}", path.display()))
+            .caused_by(error)
+            .into()
+    })
+}
+
+async fn put(store: &SharedStore, key: &str, bytes: Vec<u8>, content_type: &str) -> Result<(), StationError> {
+    let key = Key::new(key).map_err(|empty| {
+        ferry_transfer::Error::new(ferry_transfer::ErrorKind::InvalidInput, "the log has no key")
+            .caused_by(empty)
+    })?;
+    let attributes = Attributes { content_type: Some(content_type.to_owned()), ..Attributes::default() };
+    let body = Body::Bytes(Bytes::from(bytes));
+    let request = PutRequest {
+        key,
+        attributes,
+        body,
+        condition: WriteCondition::None,
+        checksum: BodyChecksum::default(),
+    };
+    store.put(request).await?;
+    Ok(())
+}
+
+/// An object that is not in the plan.
+pub(crate) type LeftOut = (Object, bool);

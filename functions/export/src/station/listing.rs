@@ -1,0 +1,241 @@
+//! What a job's manifest selects, in its order.
+//!
+//! Owns: listing operations one after the other, each in key order; leaving out archived objects; and the cut where the medium is full. Does not own: names on
+//! the medium. Invariants: an object that was listed is in the plan or among those left out; behind the first that has no room nothing is
+//! planned, so that the last key is a valid `beginMarker`; memory does not grow with the listing.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use ferry_device::container::Format;
+use ferry_device::documents::Arrangement;
+use ferry_device::export_log::NextMarker;
+use ferry_device::ext4::Room;
+use ferry_device::manifest::{Manifest, Operation};
+use ferry_device::naming::NamingRules;
+use ferry_device::plan::{Object, Plan, Planner};
+use ferry_transfer::Entry;
+use ferry_transfer::listing::{FixedEnd, ListingHabits, list_within};
+use ferry_transfer::select::Glob;
+use futures::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::{LeftOut, Run, StationError};
+
+const LEFT_OUT: &str = "left-out.jsonl";
+const CUT: &str = "cut.json";
+
+/// One line of the objects that are not in the plan.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    object: Object,
+    is_archived: bool,
+}
+
+/// What is not in the plan, and where the next medium begins.
+#[derive(Debug, Default)]
+pub(super) struct LeftOutObjects {
+    pub(super) objects: Vec<LeftOut>,
+    pub(super) next: Option<NextMarker>,
+}
+
+/// The room of the medium, where it has an end.
+enum Capacity {
+    Unlimited,
+    Image(Room),
+    Bytes(u64),
+}
+
+impl Capacity {
+    fn take(&mut self, base: &str, object: &Object) -> Result<bool, StationError> {
+        match self {
+            Self::Unlimited => Ok(true),
+            Self::Image(room) => Ok(room.take(base, &object.key, object.size_bytes)?),
+            Self::Bytes(left) => match left.checked_sub(object.size_bytes) {
+                Some(rest) => {
+                    *left = rest;
+                    Ok(true)
+                }
+                None => Ok(false),
+            },
+        }
+    }
+}
+
+/// Lists and plans.
+pub(super) async fn plan(
+    run: &Run<'_>,
+    arrangement: Arrangement,
+    format: Option<Format>,
+) -> Result<Plan, StationError> {
+    let manifest = &run.manifest;
+    let mut rules = NamingRules::new(manifest.file_system)
+        .with_substitutions(manifest.substitutions.clone())
+        .below(arrangement.payload_directory());
+    if let Some(directory) = &manifest.recovery_directory {
+        rules = rules.with_recovery_directory(directory)?;
+    }
+    let capacity_bytes = match (run.options.capacity_bytes, manifest.extensions.max_bytes) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    let mut capacity = match (capacity_bytes, format) {
+        (None, _) => Capacity::Unlimited,
+        (Some(bytes), Some(format)) => {
+            Capacity::Image(Room::new(bytes.saturating_sub(format.overhead_bytes()))?)
+        }
+        (Some(bytes), None) => Capacity::Bytes(bytes),
+    };
+    let mut planner = Planner::new(&run.work, rules)?;
+    let mut left_out = BufWriter::new(create(&run.work.join(LEFT_OUT))?);
+    let globs = Globs::of(manifest);
+    let mut next: Option<NextMarker> = None;
+    for (number, operation) in (0_u32..).zip(&manifest.operations) {
+        let Some((after, until)) = range(operation) else { continue };
+        let store = run.bucket(&operation.export_bucket).await?;
+        let base = operation.base(manifest);
+        let bounds = Arc::new(FixedEnd(until));
+        let mut entries =
+            list_within(store, &operation.prefix, after, bounds, Arc::<ListingHabits>::default());
+        let mut last: Option<String> = None;
+        while let Some(entry) = entries.try_next().await? {
+            let key = entry.key.as_str();
+            if !operation.selects(key) || !globs.select(key) {
+                continue;
+            }
+            let is_archived =
+                entry.storage_class.as_ref().is_some_and(ferry_transfer::StorageClass::is_archive);
+            let object = object(number, &operation.export_bucket, &entry);
+            if next.is_none() && !is_archived && !capacity.take(&base, &object)? {
+                next = Some(NextMarker { operation: number + 1, begin_marker: last.clone() });
+            }
+            if is_archived || next.is_some() {
+                write_line(
+                    &mut left_out,
+                    &Line { object, is_archived: is_archived && next.is_none() },
+                    &run.work,
+                )?;
+            } else {
+                planner.add(&base, object)?;
+            }
+            if next.is_none() {
+                last = Some(key.to_owned());
+            }
+        }
+    }
+    left_out.flush().map_err(failed(&run.work))?;
+    let cut = serde_json::to_vec(&next).unwrap_or_default();
+    super::save(&run.work.join(CUT), &cut)?;
+    Ok(planner.seal()?)
+}
+
+/// Where the listing of an operation begins and ends, relative to its prefix; `None` where nothing can match.
+pub(crate) fn range(operation: &Operation) -> Option<(Option<String>, Option<String>)> {
+    let prefix = operation.prefix.as_str();
+    let after = match operation.begin_marker.as_deref() {
+        None => None,
+        Some(begin) if begin < prefix => None,
+        Some(begin) => Some(begin.strip_prefix(prefix)?.to_owned()).filter(|after| !after.is_empty()),
+    };
+    let until = match operation.end_marker.as_deref() {
+        None => None,
+        Some(end) if end < prefix => return None,
+        Some(end) => end.strip_prefix(prefix).map(str::to_owned),
+    };
+    Some((after, until))
+}
+
+/// `x-include` and `x-exclude`.
+pub(crate) struct Globs {
+    include: Vec<Glob>,
+    exclude: Vec<Glob>,
+}
+
+impl Globs {
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        // Patterns were checked when the job was created.
+        let parse = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        Self { include: parse(&manifest.extensions.include), exclude: parse(&manifest.extensions.exclude) }
+    }
+
+    pub(crate) fn select(&self, key: &str) -> bool {
+        (self.include.is_empty() || self.include.iter().any(|glob| glob.matches(key)))
+            && !self.exclude.iter().any(|glob| glob.matches(key))
+    }
+}
+
+fn object(operation: u32, bucket: &str, entry: &Entry) -> Object {
+    Object {
+        operation,
+        bucket: bucket.to_owned(),
+        key: entry.key.as_str().to_owned(),
+        version_id: None,
+        etag: entry.etag.as_ref().map(|etag| etag.as_str().to_owned()),
+        size_bytes: entry.size_bytes,
+        modified_unix_secs: entry.last_modified.map_or(0, time::OffsetDateTime::unix_timestamp),
+        storage_class: entry.storage_class.as_ref().map(|class| class.as_str().to_owned()),
+    }
+}
+
+/// What was not planned, as the listing found it.
+pub(super) fn left_out(work: &Path) -> Result<LeftOutObjects, StationError> {
+    let path = work.join(LEFT_OUT);
+    let file = File::open(&path).map_err(failed(&path))?;
+    let mut objects = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line: Line =
+            serde_json::from_str(&line.map_err(failed(&path))?).map_err(|e| failed(&path)(e.into()))?;
+        objects.push((line.object, line.is_archived));
+    }
+    let cut = work.join(CUT);
+    let next = std::fs::read(&cut).map_err(failed(&cut))?;
+    Ok(LeftOutObjects { objects, next: serde_json::from_slice(&next).map_err(|e| failed(&cut)(e.into()))? })
+}
+
+fn create(path: &Path) -> Result<File, StationError> {
+    File::create(path).map_err(failed(path))
+}
+
+fn write_line(to: &mut impl std::io::Write, line: &Line, work: &Path) -> Result<(), StationError> {
+    serde_json::to_writer(&mut *to, line)
+        .map_err(std::io::Error::from)
+        .and_then(|()| to.write_all(b"\n"))
+        .map_err(failed(work))
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> StationError + '_ {
+    move |error| {
+        ferry_device::Error::new(ferry_device::ErrorKind::Io, format!("cannot use {}", path.display()))
+            .caused_by(error)
+            .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(prefix: &str, begin: Option<&str>, end: Option<&str>) -> Operation {
+        Operation {
+            export_bucket: "b".into(),
+            prefix: prefix.into(),
+            begin_marker: begin.map(str::to_owned),
+            end_marker: end.map(str::to_owned),
+            target_directory: None,
+        }
+    }
+
+    #[test]
+    fn a_listing_begins_behind_the_begin_marker_and_ends_with_the_end_marker() {
+        let text = |after: Option<&str>, until: Option<&str>| {
+            Some((after.map(str::to_owned), until.map(str::to_owned)))
+        };
+        assert_eq!(range(&operation("", Some("b"), Some("x"))), text(Some("b"), Some("x")));
+        assert_eq!(range(&operation("p/", Some("p/b"), Some("p/x"))), text(Some("b"), Some("x")));
+        assert_eq!(range(&operation("p/", Some("a"), Some("z"))), text(None, None));
+        assert_eq!(range(&operation("image", None, Some("foo"))), None);
+        assert_eq!(range(&operation("p/", Some("q"), None)), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! `ferry export plan`: one manifest for each disk.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use ferry_device::manifest::{Manifest, Strictness};
+use ferry_export::Callers;
+use ferry_transfer::store::metered::RequestKind;
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::json;
+
+use super::{read_file, service};
+use crate::args::{ExportPlace, OutputArgs, SideAccess, SplitArgs, StoreArgs};
+use crate::config::Config;
+use crate::ends::Side;
+use crate::exit::{Exit, UsageError, print, say};
+
+/// Keys of one page of a listing.
+const PAGE_KEYS: u64 = 1000;
+
+/// Lists, splits and writes the manifests.
+pub(super) async fn run(place: &ExportPlace, args: SplitArgs, output: &OutputArgs) -> Result<Exit> {
+    let bytes = read_file(&args.manifest)?;
+    let parsed = Manifest::parse(&bytes, Strictness::Forgiving);
+    let told: Vec<String> = parsed.errors().map(ToString::to_string).collect();
+    let Some(manifest) = parsed.manifest else { return Err(UsageError(told.join("\n")).into()) };
+    let (service, _) = service(place, Callers::default())?;
+    let devices: Vec<u64> = args.device.iter().map(|size| size.bytes).collect();
+    let split = service.split(&manifest, &devices).await?;
+    let store = manifest.extensions.store.as_deref().unwrap_or(&place.store);
+    let side =
+        Side::connect(&Config::load(&place.config())?, store, StoreArgs::default(), SideAccess::default())
+            .await?;
+    let prices = side.account.profile().prices;
+    std::fs::create_dir_all(&args.out)?;
+    let mut lines = Vec::new();
+    for (number, share) in (1_u32..).zip(&split.shares) {
+        let path = args.out.join(format!("manifest-{number}.txt"));
+        let password = manifest.password.as_ref().map(ferry_device::manifest::Password::reveal);
+        write_private(&path, &share.manifest.to_text(password))?;
+        let requests: BTreeMap<RequestKind, u64> =
+            [(RequestKind::List, share.objects.div_ceil(PAGE_KEYS)), (RequestKind::Get, share.objects)]
+                .into();
+        let cost = prices.as_ref().map(|prices| prices.cost(&requests, share.bytes));
+        #[expect(clippy::cast_precision_loss, reason = "an estimate in hours")]
+        let hours = share.bytes as f64 / (f64::from(args.speed.max(1)) * 1e6) / 3600.0;
+        if !output.json {
+            let usd = cost.map_or("cost unknown".to_owned(), |cost| {
+                format!("US$ {:.2} for requests, {:.2} for traffic", cost.requests_usd, cost.egress_usd)
+            });
+            print(&format!(
+                "{}: {} objects, {}, {hours:.1} h, {usd}",
+                path.display(),
+                HumanCount(share.objects),
+                HumanBytes(share.bytes)
+            ));
+        }
+        lines.push(json!({
+            "manifest": path,
+            "objects": share.objects,
+            "bytes": share.bytes,
+            "hours": hours,
+            "cost": cost,
+        }));
+    }
+    if output.json {
+        print(
+            &json!({
+                "disks": lines,
+                "left_objects": split.left_objects,
+                "left_bytes": split.left_bytes,
+                "archived_objects": split.archived_objects,
+            })
+            .to_string(),
+        );
+    }
+    if split.archived_objects > 0 {
+        say(&format!("{} archived objects are left out", HumanCount(split.archived_objects)));
+    }
+    if split.left_objects > 0 {
+        say(&format!(
+            "{} objects ({}) fit on none of these disks; add another --device",
+            HumanCount(split.left_objects),
+            HumanBytes(split.left_bytes)
+        ));
+        return Ok(Exit::Different);
+    }
+    Ok(Exit::Done)
+}
+
+/// A manifest holds a password: nobody else can read it.
+fn write_private(path: &std::path::Path, text: &str) -> Result<(), UsageError> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| UsageError(format!("{} cannot be written: {error}", path.display())))
+}

@@ -1,0 +1,186 @@
+//! `ferry export run` and `station`: jobs onto their media.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use anyhow::Result;
+use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
+use ferry_device::job::{JobId, JobState};
+use ferry_export::{Callers, Finished, RunOptions, Station, StationError, StationProgress};
+use ferry_transfer::Queue as _;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::jobs::status_of;
+use super::service;
+use crate::args::{ExportPlace, OutputArgs, RunArgs, StationArgs, WriteArgs};
+use crate::exit::{Exit, UsageError, print, say};
+
+/// How long a job's message stays hidden without a sign of life.
+const HIDDEN: Duration = Duration::from_mins(10);
+
+/// `run`.
+pub(super) async fn run(place: &ExportPlace, args: RunArgs, output: &OutputArgs) -> Result<Exit> {
+    let station = station(place)?;
+    one(&station, &args.job, &options(&args.write), output).await
+}
+
+/// A message of the queue.
+#[derive(Debug, Deserialize)]
+struct Message {
+    #[serde(rename = "jobId")]
+    job: JobId,
+}
+
+/// `station`.
+pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &OutputArgs) -> Result<Exit> {
+    let station = station(place)?;
+    let queue = Arc::new(SqsQueue::connect(SqsQueueConfig::new(&args.queue)).await?);
+    let mut worst = Exit::Done;
+    loop {
+        let deliveries =
+            queue.receive(1, Duration::from_secs(if args.once { 1 } else { 20 }), HIDDEN).await?;
+        if deliveries.is_empty() && args.once {
+            return Ok(worst);
+        }
+        for delivery in deliveries {
+            let Ok(message) = serde_json::from_str::<Message>(&delivery.body) else {
+                say("ferry: a message is no {\"jobId\": …}; it is left to the queue's dead letters");
+                worst = Exit::Failed;
+                continue;
+            };
+            let hidden = {
+                let (queue, handle) = (Arc::clone(&queue), delivery.receipt_handle.clone());
+                tokio::spawn(async move {
+                    loop {
+                        tokio::time::sleep(HIDDEN / 3).await;
+                        if let Err(error) = queue.change_visibility(&handle, HIDDEN).await {
+                            tracing::warn!(error = error.chain(), "the job's message may be delivered again");
+                        }
+                    }
+                })
+            };
+            let ended = one(&station, &message.job, &options(&args.write), output).await;
+            hidden.abort();
+            match ended {
+                Ok(exit) => {
+                    if exit != Exit::Done {
+                        worst = exit;
+                    }
+                    for deleted in queue.delete_batch(vec![delivery.receipt_handle]).await? {
+                        deleted?;
+                    }
+                }
+                Err(error) => {
+                    worst = crate::exit::failed(&error);
+                }
+            }
+        }
+    }
+}
+
+fn station(place: &ExportPlace) -> Result<Station> {
+    let (service, state) = service(place, Callers::default())?;
+    let name = format!("station-{}", std::process::id());
+    Ok(Station::new(service, state.root().join("export/work"), name))
+}
+
+fn options(args: &WriteArgs) -> RunOptions {
+    RunOptions {
+        target: args.target.clone(),
+        capacity_bytes: args.capacity.map(|size| size.bytes),
+        read_back: !args.no_verify,
+    }
+}
+
+async fn one(station: &Station, job: &JobId, options: &RunOptions, output: &OutputArgs) -> Result<Exit> {
+    let shown = show(station.progress(), output);
+    let ended = station.run(job, options).await;
+    if let Some((bar, task)) = shown {
+        task.abort();
+        bar.finish_and_clear();
+    }
+    match ended {
+        Ok(finished) => Ok(report(&finished, output)),
+        Err(StationError::Refused { message, .. }) => {
+            say(&format!("ferry: refused: {message}"));
+            Ok(Exit::Refused)
+        }
+        Err(StationError::Job(message)) => Err(UsageError(message).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn report(finished: &Finished, output: &OutputArgs) -> Exit {
+    if output.json {
+        let mut value = status_of(&finished.job);
+        value["report"] = json!(finished.report);
+        value["verdict"] = json!(finished.verdict);
+        value["next_manifest"] = json!(finished.next_manifest);
+        value["log"] = json!(finished.log);
+        print(&value.to_string());
+    } else {
+        let report = &finished.report;
+        print(&format!(
+            "{}: {} files written ({}), {} in the recovery directory",
+            finished.job.state,
+            HumanCount(report.written),
+            HumanBytes(report.written_bytes),
+            HumanCount(report.remapped)
+        ));
+        for (count, what) in [
+            (report.given_up, "changed, vanished or could not be read; zeros stand in their place"),
+            (report.archived, "are archived and were left out"),
+            (report.no_room, "had no room"),
+        ] {
+            if count > 0 {
+                print(&format!("  {} objects {what}", HumanCount(count)));
+            }
+        }
+        if let Some(verdict) = &finished.verdict {
+            print(&format!(
+                "  read back: {} files are right, {} wrong",
+                HumanCount(verdict.right_files),
+                HumanCount(verdict.wrong)
+            ));
+        }
+        print(&format!(
+            "  log: {} and {}/{}",
+            finished.log.display(),
+            finished.job.log_bucket,
+            finished.job.log_key
+        ));
+        if let Some(next) = &finished.next_manifest {
+            print(&format!("  the next medium's manifest: {}", next.display()));
+        }
+    }
+    let is_right = finished.verdict.as_ref().is_none_or(ferry_device::verify::Verdict::is_right);
+    match finished.job.state {
+        JobState::Complete if is_right => Exit::Done,
+        _ => Exit::Failed,
+    }
+}
+
+/// A bar on a terminal, with what is left of the time.
+fn show(
+    progress: Arc<StationProgress>,
+    output: &OutputArgs,
+) -> Option<(ProgressBar, tokio::task::JoinHandle<()>)> {
+    use std::io::IsTerminal as _;
+    if output.json || output.quiet || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let style = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, about {eta} left";
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(style).ok()?);
+    let drawn = bar.clone();
+    let task = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            drawn.set_length(progress.bytes.load(Relaxed));
+            drawn.set_position(progress.bytes_done.load(Relaxed));
+        }
+    });
+    Some((bar, task))
+}

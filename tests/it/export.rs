@@ -1,0 +1,261 @@
+//! `ferry export`: jobs by hand and by hand-signed requests, onto a directory and into a container.
+
+use std::fs::File;
+use std::path::Path;
+
+use ferry_cloud::Credentials;
+use ferry_export::{HttpRequest, sign};
+use ferry_tests::{Pair, Program};
+use ferry_transfer::{Clock as _, SystemClock};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::FERRY;
+
+const PASSWORD: &str = "correct-horse-battery";
+
+fn manifest(lines: &str) -> String {
+    format!(
+        "manifestVersion:2.0\ndeviceId:49382\nfileSystem:EXT4\nlogBucket:docks\nlogPrefix:logs/\n{lines}\
+         operations:\n  - exportBucket:docks\n    prefix:data/\n"
+    )
+}
+
+/// Two stores of which the source holds what is exported, and a directory for the device.
+struct World {
+    pair: Pair,
+}
+
+impl World {
+    async fn new(manifest: &str) -> Self {
+        let pair = Pair::start().await;
+        for number in 0..30_u8 {
+            pair.from().put_object(&format!("data/{number:02}.bin"), vec![number; usize::from(number) * 100]);
+        }
+        for key in ["data/a", "data/a/b", "data//x", "data/grüße"] {
+            pair.from().put_object(key, key.to_owned());
+        }
+        pair.from().put_object("elsewhere", "not exported");
+        std::fs::create_dir(pair.directory().join("device")).expect("device");
+        std::fs::write(pair.directory().join("manifest.txt"), manifest).expect("manifest");
+        Self { pair }
+    }
+
+    fn ferry<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Program {
+        let state = self.pair.directory().join("state");
+        self.pair
+            .program(FERRY)
+            .args(["export"])
+            .args(args)
+            .args(["--store", "harbour", "--state-dir", &state.display().to_string()])
+            .env("MEDIUM_PASSWORD", PASSWORD)
+    }
+
+    fn device(&self) -> std::path::PathBuf {
+        self.pair.directory().join("device")
+    }
+
+    async fn create(&self) -> String {
+        let ended = self
+            .ferry(["CreateJob", "Export", "manifest.txt", "device", "--json"])
+            .run()
+            .await
+            .expect_code(0);
+        ended.report()["job_id"].as_str().expect("id").to_owned()
+    }
+}
+
+/// Every file below a directory that holds the text, but for the manifest and the secrets.
+fn files_that_hold(directory: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).expect("directory") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let bytes = std::fs::read(&path).expect("file");
+                if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+    }
+    found.retain(|path| !path.ends_with("manifest.txt") && !path.contains("/secrets/"));
+    found
+}
+
+#[tokio::test]
+async fn a_job_is_created_as_the_original_printed_it_written_and_read_back() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    let ended = world.ferry(["CreateJob", "Export", "manifest.txt", "device"]).run().await.expect_code(0);
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("JOB CREATED", "JobType: Export"), "{ended}");
+    let id = lines[1].strip_prefix("JobId:   ").expect("id").to_owned();
+    assert_eq!(lines[3], "*".repeat(40), "{ended}");
+    assert!(lines[4].starts_with("* AwsShippingAddress ") && lines[4].ends_with(" *"), "{ended}");
+    assert_eq!(lines.last(), Some(&"Writing SignatureFileContents to device/SIGNATURE"), "{ended}");
+    let signature = std::fs::read_to_string(world.device().join("SIGNATURE")).expect("SIGNATURE");
+    assert!(
+        signature.starts_with(&format!("version:2.0\nsigningMethod:HmacSHA1\njobId:{id}\nsignature:")),
+        "{signature}"
+    );
+
+    let ended = world.ferry(["run", &id, "--target", "dir:device", "--json"]).run().await.expect_code(0);
+    let report = ended.report();
+    assert_eq!(
+        (&report["progress"], &report["verdict"]["right_files"]),
+        (&"Complete".into(), &34.into()),
+        "{ended}"
+    );
+    assert!(world.device().join(format!("{id}.hc")).is_file());
+    let log = world.pair.from().bytes(&format!("logs/export-log-{id}")).expect("log");
+    assert_eq!(String::from_utf8_lossy(&log).lines().count(), 35);
+    let read = ["verify", "dir:device", "--password-env", "MEDIUM_PASSWORD"];
+    world.ferry(read).run().await.expect_code(0);
+    let open = ["open", "dir:device", "out", "--password-env", "MEDIUM_PASSWORD"];
+    world.ferry(open).run().await.expect_code(0);
+    let copy = std::fs::read(world.pair.directory().join("out/data/docks/data/29.bin")).expect("copy");
+    assert_eq!(copy, vec![29; 2900]);
+    assert_eq!(files_that_hold(world.pair.directory(), PASSWORD), [""; 0]);
+}
+
+#[tokio::test]
+async fn only_the_jobs_own_signature_lets_it_be_written() {
+    let world = World::new(&manifest("x-container: none\nx-layout: plain\n")).await;
+    let id = world.create().await;
+    let signature = world.device().join("SIGNATURE");
+    let own = std::fs::read_to_string(&signature).expect("SIGNATURE");
+    let run = ["run", id.as_str(), "--target", "plain:device"];
+    std::fs::remove_file(&signature).expect("removed");
+    assert!(world.ferry(run).run().await.expect_code(4).shows("SIGNATURE"));
+    let status = world.ferry(["get-status", &id, "--json"]).run().await.expect_code(0).report();
+    assert_eq!(status["progress"], "MissingSignature");
+    world.create().await;
+    world.ferry(run).run().await.expect_code(4);
+    let status = world.ferry(["get-status", &id, "--json"]).run().await.expect_code(0).report();
+    assert_eq!(status["progress"], "InvalidSignature");
+    assert_eq!(std::fs::read_dir(world.device()).expect("device").count(), 1, "nothing was written");
+    std::fs::write(&signature, own).expect("SIGNATURE");
+    std::fs::write(world.device().join("holiday.jpg"), "somebody's").expect("file");
+    assert!(world.ferry(run).run().await.expect_code(4).shows("holiday.jpg"));
+    std::fs::remove_file(world.device().join("holiday.jpg")).expect("removed");
+    world.ferry(run).run().await.expect_code(0);
+    assert_eq!(std::fs::read(world.device().join("docks/data/07.bin")).expect("file"), vec![7; 700]);
+    world.ferry(["verify", "plain:device"]).run().await.expect_code(0);
+    std::fs::write(world.device().join("docks/data/07.bin"), vec![8; 700]).expect("damage");
+    assert!(world.ferry(["verify", "plain:device"]).run().await.expect_code(3).shows("07.bin"));
+}
+
+#[tokio::test]
+async fn a_medium_that_is_too_small_ends_in_key_order_and_names_the_next() {
+    let world = World::new(&manifest("x-container: none\nx-layout: plain\n")).await;
+    let id = world.create().await;
+    let run = ["run", id.as_str(), "--target", "plain:device", "--capacity", "10kB", "--json"];
+    let report = world.ferry(run).run().await.expect_code(1).report();
+    assert_eq!(report["progress"], "SuccessWithErrors");
+    // 7 bytes of data//x, then 0 + 100 + … + 1300 = 9100; the next has 1400.
+    assert_eq!(report["report"]["next"]["beginMarker"], "data/13.bin", "{report}");
+    let next = std::fs::read_to_string(report["next_manifest"].as_str().expect("manifest")).expect("next");
+    assert!(next.contains("beginMarker: data/13.bin"), "{next}");
+    assert!(
+        !world.device().join("docks/data/14.bin").exists() && !world.device().join("docks/data/a").exists()
+    );
+    std::fs::create_dir(world.pair.directory().join("second")).expect("second");
+    std::fs::write(world.pair.directory().join("next.txt"), next).expect("next");
+    let ended =
+        world.ferry(["create-job", "Export", "next.txt", "second", "--json"]).run().await.expect_code(0);
+    let second = ended.report()["job_id"].as_str().expect("id").to_owned();
+    world.ferry(["run", &second, "--target", "plain:second"]).run().await.expect_code(0);
+    assert!(world.pair.directory().join("second/docks/data/14.bin").exists());
+    assert!(!world.pair.directory().join("second/docks/data/13.bin").exists());
+}
+
+#[tokio::test]
+async fn a_data_set_is_split_over_disks() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    let plan = ["plan", "manifest.txt", "--device", "900kB", "--device", "4TB", "--out", "plans", "--json"];
+    let report = world.ferry(plan).run().await.expect_code(0).report();
+    let disks = report["disks"].as_array().expect("disks");
+    let objects: u64 = disks.iter().filter_map(|disk| disk["objects"].as_u64()).sum();
+    assert_eq!(objects, 34, "{report}");
+    let first =
+        std::fs::read_to_string(world.pair.directory().join("plans/manifest-1.txt")).expect("manifest");
+    assert!(first.contains("manifestVersion: 2.0"), "{first}");
+}
+
+#[tokio::test]
+async fn everything_wrong_with_a_manifest_is_told_at_once_with_its_place() {
+    let world =
+        World::new("manifestVersion:2.0\ndeviceId:[serial]\nfileSystem:FAT32\noperations:\n  - prefix:a\n")
+            .await;
+    let ended = world.ferry(["CreateJob", "Export", "manifest.txt", "device", "ValidateOnly"]).run().await;
+    ended.expect_refusal(&[
+        "line 2, column 10",
+        "placeholder",
+        "FAT32",
+        "logBucket",
+        "operations[0].exportBucket",
+    ]);
+    assert_eq!(std::fs::read_dir(world.device()).expect("device").count(), 0);
+}
+
+/// Sends a signed form and reads the answer.
+async fn ask(host: &str, keys: &Credentials, form: &str) -> String {
+    let mut request = HttpRequest::post("/", form);
+    request.set_header("host", host);
+    sign(&mut request, keys, SystemClock.now());
+    let mut socket = TcpStream::connect(host).await.expect("connected");
+    let mut head = "POST / HTTP/1.1\r\nconnection: close\r\n".to_owned();
+    for (name, value) in &request.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n{form}", form.len()));
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("answer");
+    answer
+}
+
+#[tokio::test]
+async fn the_api_answers_signed_requests_and_no_others() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    let log = world.pair.directory().join("serve.log");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--credentials", "env:STATION", "--json"];
+    let _server = world
+        .ferry(serve)
+        .credentials("STATION", "STATIONKEY", "station-secret-key")
+        .start(File::create(&log).expect("log"));
+    let mut said = String::new();
+    for _ in 0..600 {
+        said = std::fs::read_to_string(&log).expect("log");
+        if said.contains('\n') {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let said: serde_json::Value = serde_json::from_str(&said).expect("an endpoint");
+    let host =
+        said["endpoint"].as_str().and_then(|url| url.strip_prefix("http://")).expect("endpoint").to_owned();
+    let keys = |secret: &str| Credentials {
+        access_key_id: "STATIONKEY".into(),
+        secret_access_key: secret.into(),
+        session_token: None,
+        expires: None,
+    };
+    let text = manifest(&format!("trueCryptPassword:{PASSWORD}\n"));
+    let encoded: String = text.bytes().fold(String::new(), |form, byte| form + &format!("%{byte:02X}"));
+    let form =
+        format!("Action=CreateJob&Version=2010-06-01&JobType=Export&ValidateOnly=false&Manifest={encoded}");
+    let answer = ask(&host, &keys("station-secret-key"), &form).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("<JobId>"), "{answer}");
+    assert!(!answer.contains(PASSWORD));
+    let answer = ask(&host, &keys("guess"), &form).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 403") && answer.contains("<Code>SignatureDoesNotMatch</Code>"),
+        "{answer}"
+    );
+    let answer = ask(&host, &keys("station-secret-key"), "Action=GetStatus&JobId=ZZZZZ").await;
+    assert!(answer.contains("<Code>InvalidJobIdException</Code>"), "{answer}");
+}
