@@ -18,6 +18,7 @@ use ferry_transfer::compare::Evidence;
 use ferry_transfer::job::{Action, Found, Job, Message, Origin, SeenAtDestination};
 use ferry_transfer::key_source::Documents;
 use ferry_transfer::queue::OutgoingMessage;
+use ferry_transfer::queue::outbox::Outbox;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::scan::{Finding, ListingReport, Scan};
 use ferry_transfer::scan_ledger::{DestinationCounts, Stretches};
@@ -29,8 +30,6 @@ use ferry_transfer::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-
-use crate::outbox::Outbox;
 
 /// Finds what differs and enqueues it.
 pub struct Finder {

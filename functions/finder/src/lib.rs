@@ -4,7 +4,6 @@
 
 mod event;
 mod finder;
-mod outbox;
 
 pub use event::{FinderEvent, FinderResponse, TaskEvent};
 pub use finder::{DeletePlan, Finder, ScanProgress, ScanReport, Scope};

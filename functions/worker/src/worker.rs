@@ -13,7 +13,8 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use ferry_transfer::agree::{agree, agree_part};
 use ferry_transfer::copy::Copier;
 use ferry_transfer::deletion::DeleteJournal;
-use ferry_transfer::job::{Action, Found, Job, Message, PartJob};
+use ferry_transfer::event::Notification;
+use ferry_transfer::job::{Action, Found, Incoming, Job, Message, PartJob};
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::receipt::{Failed, Outcome, Receipt, ReceiptSink};
 use ferry_transfer::{Clock, Error, ErrorKind, Key, Routes, SharedQueue};
@@ -96,6 +97,18 @@ enum Settled {
     LeaveFor(Duration),
 }
 
+impl Settled {
+    /// What becomes of a message that holds both: it comes back for either, and not before the longer pause.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::LeaveFor(one), Self::LeaveFor(other)) => Self::LeaveFor(one.max(other)),
+            (Self::LeaveFor(pause), _) | (_, Self::LeaveFor(pause)) => Self::LeaveFor(pause),
+            (Self::GiveBack, _) | (_, Self::GiveBack) => Self::GiveBack,
+            (Self::Done, Self::Done) => Self::Done,
+        }
+    }
+}
+
 impl Worker {
     /// Handles one batch that must end by `deadline`. The answer names the messages to be delivered again; an error fails the whole
     /// batch, and only a record without a message id is one, since no answer could name it.
@@ -176,8 +189,44 @@ impl Worker {
     async fn settle(&self, record: SqsMessage) -> Settled {
         let attempt = attempt_of(&record);
         let body = record.body.unwrap_or_default();
-        match Message::parse(&body) {
-            Ok(Message::Object(Job { task, .. }) | Message::Part(PartJob { task, .. }))
+        match Incoming::parse(&body) {
+            Ok(Incoming::Message(message)) => self.settle_message(message, attempt, body).await,
+            Ok(Incoming::Notification(notification)) => {
+                self.settle_notification(notification, attempt, body).await
+            }
+            Err(error) => {
+                let reason = ferry_transfer::chain(&error);
+                tracing::error!(message_id = record.message_id, reason, "a message can never succeed");
+                self.bury(body, &reason).await
+            }
+        }
+    }
+
+    /// Settles what a store put on the queue itself, one object after the other. A job of it that is given back brings all of them
+    /// back, which find their objects up to date; one that fails for good ends with the dead letters by itself.
+    async fn settle_notification(&self, notification: Notification, attempt: u32, body: String) -> Settled {
+        for ignored in &notification.ignored {
+            tracing::info!(event = ignored.name, why = %ignored.why, "a notification asks for nothing");
+        }
+        let mut settled = Settled::Done;
+        for job in notification.jobs() {
+            let message = Message::Object(job);
+            let alone = message.to_json();
+            // Boxed: a copy is a large future, and this one is another's part.
+            settled = settled.and(Box::pin(self.settle_message(message, attempt, alone)).await);
+        }
+        match (settled, notification.unreadable.first()) {
+            (Settled::Done, Some(reason)) => {
+                tracing::error!(reason, "a record of a notification can never succeed");
+                self.bury(body, reason).await
+            }
+            (settled, _) => settled,
+        }
+    }
+
+    async fn settle_message(&self, message: Message, attempt: u32, body: String) -> Settled {
+        match message {
+            Message::Object(Job { task, .. }) | Message::Part(PartJob { task, .. })
                 if let Some(pause) = self
                     .breaker
                     .as_ref()
@@ -185,7 +234,7 @@ impl Worker {
             {
                 Settled::LeaveFor(pause.mul_f64(1.0 + 0.5 * self.clock.draw()))
             }
-            Ok(Message::Object(job)) => {
+            Message::Object(job) => {
                 let result = match self.routes.route(job.task.as_deref()).await {
                     Ok(route) => agree(&self.copier, self.journal.as_ref(), &route, &job).await,
                     Err(error) => Err(error),
@@ -195,20 +244,15 @@ impl Worker {
                     result => self.conclude(Ended::job(job, attempt, body), result).await,
                 }
             }
-            Ok(Message::Part(part)) => {
+            Message::Part(part) => {
                 let result = match self.routes.route(part.task.as_deref()).await {
                     Ok(route) => agree_part(&self.copier, &route, &part).await,
                     Err(error) => Err(error),
                 };
                 self.conclude(Ended::part(part, attempt, body), result).await
             }
-            Ok(Message::Scan(_)) => {
+            Message::Scan(_) => {
                 self.bury(body, "a scan message came to a worker; scans belong to the finder").await
-            }
-            Err(error) => {
-                let reason = ferry_transfer::chain(&error);
-                tracing::error!(message_id = record.message_id, reason, "a message can never succeed");
-                self.bury(body, &reason).await
             }
         }
     }

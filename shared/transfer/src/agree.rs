@@ -45,14 +45,31 @@ pub async fn agree(
         return agree_on_history(copier, route, &job.key, &destination_key).await;
     }
     if job.action == Action::Delete {
-        match deletion::delete(copier, journal, route, job, &destination_key).await? {
+        let skipped = match deletion::delete(copier, journal, route, job, &destination_key).await? {
             Deletion::Deleted => return Ok(Outcome::Deleted),
             Deletion::NothingThere => return Ok(Outcome::UpToDate),
+            Deletion::CameBack => None,
+            // A delete that an event tells of may be older than what is there now, and may stand for both.
+            Deletion::Skipped(reason @ (SkipReason::StillAtSource | SkipReason::DeletesNotAllowed))
+                if job.origin == Some(Origin::Event) =>
+            {
+                Some(reason)
+            }
             Deletion::Skipped(reason) => return Ok(Outcome::Skipped { reason }),
-            Deletion::CameBack => {}
-        }
-        let fresh = Job { destination: Some(SeenAtDestination::Absent), ..Job::for_key(job.key.clone()) };
-        return copy(copier, route, &fresh, destination_key).await;
+        };
+        let destination = if skipped.is_some() { None } else { Some(SeenAtDestination::Absent) };
+        let fresh = Job {
+            task: job.task.clone(),
+            run: job.run.clone(),
+            destination,
+            ..Job::for_key(job.key.clone())
+        };
+        return match (copy(copier, route, &fresh, destination_key).await?, skipped) {
+            (Outcome::Skipped { reason: SkipReason::GoneAtSource }, Some(reason)) => {
+                Ok(Outcome::Skipped { reason })
+            }
+            (outcome, _) => Ok(outcome),
+        };
     }
     copy(copier, route, job, destination_key).await
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::compare::Reason;
+use crate::event::{self, EventError, Notification};
 use crate::store::UploadId;
 use crate::{ETag, Key, KeyRange, StorageClass};
 
@@ -20,6 +21,15 @@ pub enum Message {
     Part(PartJob),
     /// One range of keys.
     Scan(ScanJob),
+}
+
+/// What may come off a queue of jobs: a message, or what a store puts there itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// One of Ferry's own.
+    Message(Message),
+    /// A store's, which is about any number of objects.
+    Notification(Notification),
 }
 
 /// Make one key at the destination agree with the source.
@@ -236,11 +246,37 @@ impl Wire {
     }
 }
 
+impl Incoming {
+    /// Reads a body, be it a message or a store's notification in whatever wrapping.
+    pub fn parse(body: &str) -> Result<Self, MessageError> {
+        let notification = match serde_json::from_str(body) {
+            Ok(value) => match event::parse_foreign(&value) {
+                Some(notification) => notification,
+                None => return Message::from_value(value).map(Self::Message),
+            },
+            Err(_not_json) => event::parse(body),
+        };
+        Ok(Self::Notification(notification?))
+    }
+}
+
+impl From<EventError> for MessageError {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::NotJson(error) => Self::NotJson(error),
+            EventError::UnknownShape(what) => Self::UnknownShape(what.to_owned()),
+        }
+    }
+}
+
 impl Message {
     /// Reads a message body. Hints that cannot be read (a size as text, a time in a foreign form) are dropped, since the source
     /// is asked anyway; only a missing key or an unknown action is fatal.
     pub fn parse(body: &str) -> Result<Self, MessageError> {
-        let value: serde_json::Value = serde_json::from_str(body).map_err(MessageError::NotJson)?;
+        Self::from_value(serde_json::from_str(body).map_err(MessageError::NotJson)?)
+    }
+
+    fn from_value(value: serde_json::Value) -> Result<Self, MessageError> {
         if !value.is_object() {
             return Err(MessageError::UnknownShape("it is no JSON object".to_owned()));
         }

@@ -18,6 +18,7 @@ pub mod diff;
 mod error;
 mod etag;
 mod etag_rule;
+pub mod event;
 pub mod history;
 pub mod inventory;
 pub mod job;

@@ -6,6 +6,7 @@
 
 pub mod lanes;
 pub mod memory;
+pub mod outbox;
 
 use std::fmt;
 use std::sync::Arc;

@@ -54,6 +54,7 @@ impl ReceiptSink for Receipts {
 
 mod deletes;
 mod invocation;
+mod notifications;
 mod versions;
 
 #[derive(Debug, Default)]

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use ferry_transfer::queue::{BATCH_MAX, OutgoingMessage};
-use ferry_transfer::retry::{Backoff, Retries};
-use ferry_transfer::{Clock, Error, ErrorKind, Result, SharedQueue};
+use crate::queue::{BATCH_MAX, OutgoingMessage};
+use crate::retry::{Backoff, Retries};
+use crate::{Clock, Error, ErrorKind, Result, SharedQueue};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -15,7 +15,9 @@ use futures::stream::FuturesUnordered;
 /// Enough to hide a queue's latency; SQS takes about ten milliseconds a batch.
 const BATCHES_IN_FLIGHT: usize = 8;
 
-pub(crate) struct Outbox {
+/// Messages on their way to a queue.
+#[derive(Debug)]
+pub struct Outbox {
     queue: SharedQueue,
     clock: Arc<dyn Clock>,
     backoff: Backoff,
@@ -24,7 +26,8 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(queue: SharedQueue, clock: Arc<dyn Clock>, backoff: Backoff) -> Self {
+    /// Sends to this queue, an entry that failed as often and as long as the backoff says.
+    pub fn new(queue: SharedQueue, clock: Arc<dyn Clock>, backoff: Backoff) -> Self {
         Self {
             queue,
             clock,
@@ -34,7 +37,8 @@ impl Outbox {
         }
     }
 
-    pub(crate) async fn send(&mut self, message: OutgoingMessage) -> Result<()> {
+    /// Sends it with the next batch; an error is that of an earlier batch.
+    pub async fn send(&mut self, message: OutgoingMessage) -> Result<()> {
         self.batch.push(message);
         if self.batch.len() == BATCH_MAX {
             self.flush().await?;
@@ -42,7 +46,8 @@ impl Outbox {
         Ok(())
     }
 
-    pub(crate) async fn finish(mut self) -> Result<()> {
+    /// Sends what is left and waits until everything is taken.
+    pub async fn finish(mut self) -> Result<()> {
         self.flush().await?;
         while let Some(sent) = self.in_flight.next().await {
             sent?;
@@ -106,10 +111,10 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
+    use crate::SystemClock;
+    use crate::queue::memory::{MemoryQueue, MemoryQueueConfig};
+    use crate::queue::{Delivery, Queue, QueueDepth};
     use async_trait::async_trait;
-    use ferry_transfer::SystemClock;
-    use ferry_transfer::queue::memory::{MemoryQueue, MemoryQueueConfig};
-    use ferry_transfer::queue::{Delivery, Queue, QueueDepth};
 
     use super::*;
 
