@@ -9,6 +9,7 @@ mod configuration;
 mod conformance;
 mod demo;
 mod encryption;
+mod events;
 mod evidence;
 mod export;
 mod faults;

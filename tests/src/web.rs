@@ -12,24 +12,35 @@ use tokio::net::TcpStream;
 pub struct Answer {
     /// The status.
     pub status: u16,
+    /// The status line and the headers, as they came.
+    pub head: String,
     /// The body.
     pub body: Vec<u8>,
 }
 
 /// Sends one request to `http://HOST:PORT/…` and reads its answer.
 pub async fn ask(method: &str, url: &str, body: &[u8]) -> Answer {
-    let exchange = tokio::time::timeout(Duration::from_secs(10), exchange(method, url, body));
+    ask_with(method, url, &[], body).await
+}
+
+/// The same with these headers.
+pub async fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let exchange = tokio::time::timeout(Duration::from_mins(1), exchange(method, url, headers, body));
     exchange.await.expect("an answer in time").expect("an answer")
 }
 
-async fn exchange(method: &str, url: &str, body: &[u8]) -> std::io::Result<Answer> {
+async fn exchange(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Answer> {
     let rest = url.strip_prefix("http://").expect("a URL of plain HTTP");
     let (host, path) = rest.split_once('/').expect("a path");
     let mut socket = TcpStream::connect(host).await?;
-    let head = format!(
-        "{method} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+    let mut head = format!(
+        "{method} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()
     );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
     socket.write_all(head.as_bytes()).await?;
     socket.write_all(body).await?;
     let mut bytes = Vec::new();
@@ -37,5 +48,5 @@ async fn exchange(method: &str, url: &str, body: &[u8]) -> std::io::Result<Answe
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
-    Ok(Answer { status, body: bytes.split_off(end + 4) })
+    Ok(Answer { status, head, body: bytes.split_off(end + 4) })
 }

@@ -28,6 +28,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use ferry_transfer::queue::{BATCH_MAX, Delivery, OutgoingMessage, QueueDepth};
 use ferry_transfer::{Error, ErrorKind, Queue, Result};
 
+use crate::credentials::{self, CredentialRef, Credentials};
 use crate::http_client;
 use address::QueueAddress;
 use error::{Failure, Place};
@@ -58,6 +59,28 @@ impl SqsQueueConfig {
     /// The queue at this URL, with everything else found out.
     pub fn new(queue_url: impl Into<String>) -> Self {
         Self { queue_url: queue_url.into(), endpoint: None, region: None, credentials: None }
+    }
+
+    /// The same for who is pointed at. A reference to keys is followed once now, so that a wrong one fails here.
+    pub async fn signed_by(self, reference: &CredentialRef) -> Result<Self> {
+        // The region only matters to providers that ask another service for keys.
+        let region = self.region.clone().unwrap_or_default();
+        Ok(Self { credentials: credentials::provider(reference, &region).await?, ..self })
+    }
+
+    /// The same for these keys.
+    #[must_use]
+    pub fn signed_with(self, keys: Credentials) -> Self {
+        let Credentials { access_key_id, secret_access_key, session_token, expires } = keys;
+        let expires = expires.map(Into::into);
+        let keys = aws_credential_types::Credentials::new(
+            access_key_id,
+            secret_access_key,
+            session_token,
+            expires,
+            "ferry",
+        );
+        Self { credentials: Some(SharedCredentialsProvider::new(keys)), ..self }
     }
 }
 

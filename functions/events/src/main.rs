@@ -1,0 +1,66 @@
+//! The events function on whichever host it finds itself: configuration in, handler out.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use ferry_events::host::{Door, function_compute, http, lambda};
+use ferry_events::{HostKind, Settings};
+use ferry_transfer::SystemClock;
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let settings = Settings::read().map_err(|error| error.chain())?;
+    match settings.host {
+        HostKind::Lambda => {
+            lambda_runtime::tracing::init_default_subscriber();
+            let door = door(settings).await.map_err(|error| format!("{error:#}"))?;
+            run(service_fn(|event: LambdaEvent<Value>| async {
+                lambda::handle(&door, event.payload).await.map_err(|failure| failure.to_string())
+            }))
+            .await
+        }
+        HostKind::FunctionCompute(port) => {
+            log_to_stderr();
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            serve(address, function_compute::router(door(settings).await?)).await?;
+            Ok(())
+        }
+        HostKind::Http(address) => {
+            log_to_stderr();
+            serve(address, http::router(door(settings).await?)).await?;
+            Ok(())
+        }
+    }
+}
+
+async fn door(settings: Settings) -> Result<Door> {
+    let authenticator = settings.authenticator().await.context("the secret of senders cannot be had")?;
+    let handler = settings.handler(Arc::new(SystemClock)).await.context("the queue cannot be reached")?;
+    Ok(Door::new(handler, authenticator))
+}
+
+fn log_to_stderr() {
+    tracing_subscriber::fmt().json().with_max_level(tracing::Level::INFO).with_writer(std::io::stderr).init();
+}
+
+/// Until it is told to stop; then what is at work is finished.
+async fn serve(address: SocketAddr, router: Router) -> Result<()> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let mut terminated = signal(SignalKind::terminate())?;
+    let stop = async move {
+        tokio::select! {
+            _terminated = terminated.recv() => {}
+            _interrupted = tokio::signal::ctrl_c() => {}
+        }
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stop).await?;
+    Ok(())
+}

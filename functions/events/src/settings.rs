@@ -1,0 +1,359 @@
+//! What the function is told by its environment.
+//!
+//! Owns: the names of the variables, among them those of Data Transfer Hub's tutorial, and which host it runs on. Invariant: a setting that
+//! cannot be is refused at the start, by name; a listener that anybody can reach does not start without authentication.
+//!
+//! | variable | holds |
+//! |---|---|
+//! | `FERRY_JOB_QUEUE_URL`, or `QUEUE_URL` | where jobs go |
+//! | `FERRY_QUEUE_REGION`, or `REGION_NAME` | the queue's region, if its URL does not say |
+//! | `FERRY_QUEUE_CREDENTIALS` | a reference to the keys that may send; default: `ACCESS_KEY` and `SECRET_KEY`, else the host's own role |
+//! | `FERRY_TASK` | the task as JSON or YAML: its name, source prefix and deletes are taken from it |
+//! | `FERRY_TASK_NAME` | the task's name alone |
+//! | `FERRY_EVENT_BUCKET` | only events of this bucket |
+//! | `FERRY_EVENT_PREFIXES`, `FERRY_EVENT_SUFFIXES` | a text, or a JSON array of them: only such keys |
+//! | `FERRY_DELETES` | `yes` or `no`: whether deletes become jobs; default: what the task says, else `no` |
+//! | `FERRY_EVENT_AUTH` | `signature` (default with a secret), `signature-or-bearer`, or `host`: whoever reaches the listener may send |
+//! | `FERRY_EVENT_SECRET` | a reference to the shared secret: the secret half of what it points at |
+//! | `FERRY_EVENT_HOST` | `lambda`, `function-compute` or `http`; default: what the environment looks like |
+//! | `FERRY_EVENT_LISTEN` | address and port of plain HTTP; default `127.0.0.1:8480` |
+//! | `FERRY_SEND_SECS` | longest that one notification's jobs may take to send; default 20 |
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
+use ferry_cloud::{CredentialRef, Credentials};
+use ferry_transfer::retry::Backoff;
+use ferry_transfer::task::{self, Task};
+use ferry_transfer::{Clock, Error, ErrorKind, Result};
+
+use crate::auth::{Authenticator, Secret};
+use crate::handler::Handler;
+use crate::rules::{Deletes, Rules};
+
+/// The port that Function Compute uses where it says nothing (Alibaba Cloud, "Custom runtime").
+const FUNCTION_COMPUTE_PORT: u16 = 9000;
+const LISTEN: &str = "127.0.0.1:8480";
+const SEND_SECS: u64 = 20;
+
+/// Where the function runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKind {
+    /// AWS Lambda, behind a Function URL or whatever else invokes it.
+    Lambda,
+    /// A custom runtime of Alibaba Cloud's Function Compute, on this port of all addresses.
+    FunctionCompute(u16),
+    /// A process of its own.
+    Http(SocketAddr),
+}
+
+/// How senders are told from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// By their signature.
+    Signature,
+    /// By their signature or the secret itself.
+    SignatureOrBearer,
+    /// By the host alone: whoever reaches the listener may.
+    Host,
+    /// By the host alone, where it names who calls: nobody else may.
+    Named,
+}
+
+/// What the function is told.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where it runs.
+    pub host: HostKind,
+    rules: Rules,
+    queue_url: String,
+    region: Option<String>,
+    queue_keys: QueueKeys,
+    authentication: Authentication,
+    secret: Option<CredentialRef>,
+    send_within: Duration,
+}
+
+/// Who sends to the queue.
+#[derive(Debug)]
+enum QueueKeys {
+    Reference(CredentialRef),
+    /// As the tutorial has them.
+    Told(Credentials),
+}
+
+impl Settings {
+    /// Reads the process's variables.
+    pub fn read() -> Result<Self> {
+        Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let either = |one: &str, other: &str| variable(one).or_else(|| variable(other));
+        let host = host(&variable)?;
+        let secret: Option<CredentialRef> = parsed("FERRY_EVENT_SECRET", variable("FERRY_EVENT_SECRET"))?;
+        let authentication = match (parsed("FERRY_EVENT_AUTH", variable("FERRY_EVENT_AUTH"))?, &secret, host)
+        {
+            (Some(Authentication::Host), ..) => Authentication::Host,
+            (Some(_), None, _) => {
+                return Err(misconfigured("FERRY_EVENT_AUTH wants a secret: set FERRY_EVENT_SECRET"));
+            }
+            (Some(other), Some(_), _) => other,
+            (None, Some(_), _) => Authentication::Signature,
+            (None, None, HostKind::Http(address)) if !address.ip().is_loopback() => {
+                return Err(misconfigured(
+                    "anybody could send events to FERRY_EVENT_LISTEN: set FERRY_EVENT_SECRET, or FERRY_EVENT_AUTH=host \
+                     if what is in front of it asks who they are",
+                ));
+            }
+            (None, None, HostKind::Http(_loopback)) => Authentication::Host,
+            (None, None, HostKind::Lambda | HostKind::FunctionCompute(_)) => Authentication::Named,
+        };
+        Ok(Self {
+            host,
+            rules: rules(&variable)?,
+            queue_url: either("FERRY_JOB_QUEUE_URL", "QUEUE_URL").ok_or_else(|| {
+                misconfigured(
+                    "neither FERRY_JOB_QUEUE_URL nor QUEUE_URL is set: there is nowhere to send jobs",
+                )
+            })?,
+            region: either("FERRY_QUEUE_REGION", "REGION_NAME"),
+            queue_keys: queue_keys(&variable)?,
+            authentication,
+            secret,
+            send_within: Duration::from_secs(match variable("FERRY_SEND_SECS") {
+                None => SEND_SECS,
+                Some(text) => text.parse().ok().filter(|secs| (1..=900).contains(secs)).ok_or_else(|| {
+                    misconfigured(format!("FERRY_SEND_SECS is {text:?}, not a number from 1 to 900"))
+                })?,
+            }),
+        })
+    }
+
+    /// Who may send.
+    pub async fn authenticator(&self) -> Result<Authenticator> {
+        let secret = match (&self.secret, self.authentication) {
+            (_, Authentication::Host) => return Ok(Authenticator::HostDecides),
+            (_, Authentication::Named) | (None, _) => return Ok(Authenticator::Nobody),
+            (Some(reference), _) => reference.resolve().await?,
+        };
+        let secret = secret.and_then(|keys| Secret::new(keys.secret_access_key)).ok_or_else(|| {
+            misconfigured("FERRY_EVENT_SECRET points at no secret: it is env:, file:, ssm: or command:")
+        })?;
+        Ok(match self.authentication {
+            Authentication::SignatureOrBearer => Authenticator::SignatureOrBearer(secret),
+            _ => Authenticator::Signature(secret),
+        })
+    }
+
+    /// The handler, with its queue.
+    pub async fn handler(self, clock: Arc<dyn Clock>) -> Result<Handler> {
+        let config = SqsQueueConfig { region: self.region, ..SqsQueueConfig::new(self.queue_url) };
+        let config = match self.queue_keys {
+            QueueKeys::Told(keys) => config.signed_with(keys),
+            QueueKeys::Reference(CredentialRef::Ambient) => config,
+            QueueKeys::Reference(reference) => config.signed_by(&reference).await?,
+        };
+        Ok(Handler {
+            rules: self.rules,
+            queue: Arc::new(SqsQueue::connect(config).await?),
+            clock,
+            backoff: Backoff { elapsed_max: self.send_within, ..Backoff::default() },
+            send_within: self.send_within,
+        })
+    }
+}
+
+fn host(variable: &impl Fn(&str) -> Option<String>) -> Result<HostKind> {
+    let port = || match variable("FC_SERVER_PORT").or_else(|| variable("FC_CUSTOM_LISTEN_PORT")) {
+        None => Ok(FUNCTION_COMPUTE_PORT),
+        Some(text) => {
+            text.parse().map_err(|_| misconfigured(format!("FC_SERVER_PORT is {text:?}, not a port")))
+        }
+    };
+    let listen = || {
+        let text = variable("FERRY_EVENT_LISTEN").unwrap_or_else(|| LISTEN.to_owned());
+        text.parse()
+            .map_err(|_| misconfigured(format!("FERRY_EVENT_LISTEN is {text:?}, not an address and a port")))
+    };
+    let is_function_compute = ["FC_SERVER_PORT", "FC_CUSTOM_LISTEN_PORT", "FC_FUNCTION_NAME"];
+    match variable("FERRY_EVENT_HOST").as_deref() {
+        Some("lambda") => Ok(HostKind::Lambda),
+        Some("function-compute") => port().map(HostKind::FunctionCompute),
+        Some("http") => listen().map(HostKind::Http),
+        Some(other) => Err(misconfigured(format!(
+            "FERRY_EVENT_HOST is {other:?}, not one of lambda, function-compute and http"
+        ))),
+        None if variable("AWS_LAMBDA_RUNTIME_API").is_some() => Ok(HostKind::Lambda),
+        None if is_function_compute.iter().any(|name| variable(name).is_some()) => {
+            port().map(HostKind::FunctionCompute)
+        }
+        None => listen().map(HostKind::Http),
+    }
+}
+
+fn rules(variable: &impl Fn(&str) -> Option<String>) -> Result<Rules> {
+    let task: Option<Task> = match variable("FERRY_TASK") {
+        None => None,
+        Some(text) => {
+            // Without the snippet: a secret that was written into the wrong place must not end in a log.
+            let options = serde_saphyr::options! { with_snippet: false };
+            let task = serde_saphyr::from_str_with_options(&text, options);
+            Some(task.map_err(|error| misconfigured(format!("FERRY_TASK is not as expected: {error}")))?)
+        }
+    };
+    let task_deletes = task.as_ref().is_some_and(|task| task.deletes != task::Deletes::Keep);
+    let deletes = match variable("FERRY_DELETES").as_deref() {
+        Some("no") => Deletes::Leave,
+        None if !task_deletes => Deletes::Leave,
+        Some("yes") | None => Deletes::Send,
+        Some(other) => {
+            return Err(misconfigured(format!("FERRY_DELETES is {other:?}, neither yes nor no")));
+        }
+    };
+    let mut prefixes = texts("FERRY_EVENT_PREFIXES", variable("FERRY_EVENT_PREFIXES"))?;
+    if let (Some(task), true) = (&task, prefixes.is_empty()) {
+        prefixes.extend(Some(task.source.prefix.clone()).filter(|prefix| !prefix.is_empty()));
+    }
+    Ok(Rules {
+        task: variable("FERRY_TASK_NAME").or_else(|| task.map(|task| task.name)),
+        bucket: variable("FERRY_EVENT_BUCKET"),
+        prefixes,
+        suffixes: texts("FERRY_EVENT_SUFFIXES", variable("FERRY_EVENT_SUFFIXES"))?,
+        deletes,
+    })
+}
+
+fn queue_keys(variable: &impl Fn(&str) -> Option<String>) -> Result<QueueKeys> {
+    if let Some(reference) = parsed("FERRY_QUEUE_CREDENTIALS", variable("FERRY_QUEUE_CREDENTIALS"))? {
+        return Ok(QueueKeys::Reference(reference));
+    }
+    match (variable("ACCESS_KEY"), variable("SECRET_KEY")) {
+        (None, None) => Ok(QueueKeys::Reference(CredentialRef::Ambient)),
+        (Some(access_key_id), Some(secret_access_key)) => Ok(QueueKeys::Told(Credentials {
+            access_key_id,
+            secret_access_key,
+            session_token: None,
+            expires: None,
+        })),
+        _ => Err(misconfigured("ACCESS_KEY and SECRET_KEY belong together: one of them is not set")),
+    }
+}
+
+fn texts(name: &str, value: Option<String>) -> Result<Vec<String>> {
+    match value {
+        None => Ok(Vec::new()),
+        Some(text) if text.starts_with('[') => serde_json::from_str(&text)
+            .map_err(|error| misconfigured(format!("{name} is no JSON array of texts: {error}"))),
+        Some(text) => Ok(vec![text]),
+    }
+}
+
+fn parsed<T: FromStr<Err = Error>>(name: &str, value: Option<String>) -> Result<Option<T>> {
+    let parsed = value.map(|text| text.parse()).transpose();
+    parsed.map_err(|error| misconfigured(name).caused_by(error))
+}
+
+impl FromStr for Authentication {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "signature" => Ok(Self::Signature),
+            "signature-or-bearer" => Ok(Self::SignatureOrBearer),
+            "host" => Ok(Self::Host),
+            _ => Err(misconfigured("it is one of signature, signature-or-bearer and host")),
+        }
+    }
+}
+
+fn misconfigured(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Configuration, message.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE: (&str, &str) = ("QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/0/q");
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<Settings> {
+        Settings::from_variables(|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_tutorials_names_are_enough() {
+        let read = settings(&[
+            ("ACCESS_KEY", "AK"),
+            ("SECRET_KEY", "hush"),
+            QUEUE,
+            ("REGION_NAME", "us-west-2"),
+            ("FC_SERVER_PORT", "9001"),
+        ])
+        .expect("settings");
+        assert_eq!((read.host, read.region.as_deref()), (HostKind::FunctionCompute(9001), Some("us-west-2")));
+        assert!(matches!(&read.queue_keys, QueueKeys::Told(keys) if keys.access_key_id == "AK"));
+        assert!(!format!("{read:?}").contains("hush"));
+    }
+
+    #[test]
+    fn the_host_is_what_the_environment_looks_like() {
+        for (name, value, host) in [
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1", HostKind::Lambda),
+            ("FC_FUNCTION_NAME", "f", HostKind::FunctionCompute(9000)),
+            ("FC_CUSTOM_LISTEN_PORT", "8", HostKind::FunctionCompute(8)),
+            ("FERRY_EVENT_LISTEN", "127.0.0.1:7", HostKind::Http("127.0.0.1:7".parse().expect("address"))),
+            ("OTHER", "x", HostKind::Http(LISTEN.parse().expect("address"))),
+        ] {
+            assert_eq!(settings(&[(name, value), QUEUE]).expect("settings").host, host, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        for (pairs, words) in [
+            (vec![], "QUEUE_URL"),
+            (vec![QUEUE, ("ACCESS_KEY", "a")], "SECRET_KEY"),
+            (vec![QUEUE, ("FERRY_EVENT_LISTEN", "0.0.0.0:80")], "FERRY_EVENT_SECRET"),
+            (vec![QUEUE, ("FERRY_EVENT_LISTEN", "here")], "FERRY_EVENT_LISTEN"),
+            (vec![QUEUE, ("FERRY_EVENT_AUTH", "signature")], "FERRY_EVENT_SECRET"),
+            (vec![QUEUE, ("FERRY_EVENT_AUTH", "trust")], "FERRY_EVENT_AUTH"),
+            (vec![QUEUE, ("FERRY_EVENT_HOST", "moon")], "FERRY_EVENT_HOST"),
+            (vec![QUEUE, ("FERRY_DELETES", "maybe")], "FERRY_DELETES"),
+            (vec![QUEUE, ("FERRY_EVENT_PREFIXES", "[1]")], "FERRY_EVENT_PREFIXES"),
+            (vec![QUEUE, ("FERRY_SEND_SECS", "0")], "FERRY_SEND_SECS"),
+            (vec![QUEUE, ("FC_SERVER_PORT", "x")], "FC_SERVER_PORT"),
+            (vec![QUEUE, ("FERRY_TASK", "{\"nam\":1}")], "FERRY_TASK"),
+        ] {
+            let error = settings(&pairs).expect_err(words).chain();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_task_says_what_is_not_said_otherwise() {
+        let task = r#"{"name":"t","source":{"store":"a","bucket":"b","prefix":"p/"},
+            "destination":{"store":"c","bucket":"d"},"deletes":{"mirror":1}}"#;
+        let read = settings(&[QUEUE, ("FERRY_TASK", task)]).expect("settings").rules;
+        assert_eq!((read.task.as_deref(), read.deletes), (Some("t"), Deletes::Send));
+        assert_eq!(read.prefixes, ["p/"]);
+        let read = settings(&[
+            QUEUE,
+            ("FERRY_TASK", task),
+            ("FERRY_DELETES", "no"),
+            ("FERRY_EVENT_PREFIXES", r#"["x","y"]"#),
+            ("FERRY_EVENT_SUFFIXES", ".z"),
+        ])
+        .expect("settings")
+        .rules;
+        assert_eq!(
+            (read.deletes, read.prefixes, read.suffixes),
+            (Deletes::Leave, vec!["x".into(), "y".into()], vec![".z".into()])
+        );
+    }
+}
