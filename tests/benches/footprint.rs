@@ -105,6 +105,7 @@ fn run() -> Result<()> {
             sink_etag: SinkEtag::Opaque,
         },
         Case { name: "copy 20 x 256 MiB, opaque tags", ..TWENTY },
+        Case { name: "copy 20 x 256 MiB, 8 MiB parts", etag: GeneratedEtag::Parts(8 << 20), ..TWENTY },
         Case { name: "copy 20 x 256 MiB, MD5", sink_etag: SinkEtag::Md5, ..TWENTY },
         Case {
             name: "copy 20 x 256 MiB, CRC64NVME",
@@ -116,7 +117,7 @@ fn run() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     say(&format!(
-        "{:<26} {:>10} {:>16} {:>10} {:>9}  requests",
+        "{:<30} {:>10} {:>16} {:>10} {:>9}  requests",
         "case", "CPU s", "CPU per unit", "peak MiB", "wall s"
     ));
     let mut passed = 0;
@@ -127,7 +128,7 @@ fn run() -> Result<()> {
         let (cost, report) = runtime.block_on(measure(case)).with_context(|| case.name.to_owned())?;
         let cpu_secs = cost.cpu.as_secs_f64();
         say(&format!(
-            "{:<26} {cpu_secs:>10.2} {:>16} {:>10.1} {:>9.1}  {}",
+            "{:<30} {cpu_secs:>10.2} {:>16} {:>10.1} {:>9.1}  {}",
             case.name,
             format!("{} /{}", short(cpu_secs / case.units), case.per),
             cost.peak_kib as f64 / 1024.0,

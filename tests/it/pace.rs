@@ -2,7 +2,7 @@
 
 use ferry_testkit::faults::{Action, Rule};
 use ferry_testkit::operation::Operation;
-use ferry_testkit::synthetic::{GeneratedBucket, SinkEtag, SyntheticConfig, SyntheticServer};
+use ferry_testkit::synthetic::{GeneratedBucket, GeneratedEtag, SinkEtag, SyntheticConfig, SyntheticServer};
 use ferry_tests::{Ended, Pair, Program, Side};
 use serde_json::Value;
 
@@ -48,6 +48,43 @@ async fn a_store_that_takes_few_requests_at_once_gets_no_more_and_no_object_fail
     assert!(refused * 10 < OBJECTS, "more than 10 % were refused: {report}");
     let writes = &report["pace"]["destination"]["write"];
     assert_eq!(writes["throttled"], refused, "{report}");
+}
+
+#[tokio::test]
+async fn a_small_object_is_two_requests_whatever_its_tag_looks_like() {
+    const OBJECTS: u64 = 40;
+    for etag in [GeneratedEtag::Opaque, GeneratedEtag::DigestAndSize, GeneratedEtag::Md5] {
+        let from = GeneratedBucket { etag, ..GeneratedBucket::new(OBJECTS, 4096) };
+        let source = server(SyntheticConfig::default().generated("from", from)).await;
+        let destination = server(SyntheticConfig::default().sink("to", SinkEtag::Opaque)).await;
+        let report = between(&source, &destination, &[]).await.expect_code(0).report();
+        assert_eq!(report["copied"], OBJECTS, "{etag:?}: {report}");
+        let asked = |server: &SyntheticServer| {
+            let mut requests = server.requests();
+            requests.retain(|operation, _| !operation.starts_with("List"));
+            requests
+        };
+        assert_eq!(asked(&source), [("GetObject", OBJECTS)].into(), "{etag:?}");
+        assert_eq!(asked(&destination), [("PutObject", OBJECTS)].into(), "{etag:?}");
+    }
+}
+
+/// Small objects wait for answers most of the time and take next to no memory; large ones hold buffers.
+#[tokio::test]
+async fn more_small_objects_than_large_ones_are_on_their_way_at_once() {
+    let latency = std::time::Duration::from_millis(100);
+    let peak = async |objects, size_bytes| {
+        let source =
+            server(SyntheticConfig::default().generated("from", GeneratedBucket::new(objects, size_bytes)))
+                .await;
+        let slow = SyntheticConfig::default().sink("to", SinkEtag::Opaque).with_latency(latency);
+        let destination = server(slow).await;
+        between(&source, &destination, &[]).await.expect_code(0);
+        destination.in_flight_peak()
+    };
+    let (small, large) = (peak(1_500, 100).await, peak(200, 2 << 20).await);
+    assert!(small > 40, "{small} small objects at once");
+    assert!((8..=32).contains(&large), "{large} large objects at once");
 }
 
 /// Of time, only a lower bound is judged: the machine may be as busy as it likes.

@@ -371,8 +371,8 @@ impl From<Compare> for CompareMode {
 /// How objects are copied.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct CopyArgs {
-    /// Objects and parts on their way at once
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Copying")]
+    /// Objects and parts on their way at once; of parts and large objects at most 32, or an eighth
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Copying")]
     pub concurrency: u16,
     /// Objects of at least this size go in parts
     #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Copying")]

@@ -280,6 +280,29 @@ mod tests {
     }
 
     #[test]
+    fn a_store_names_its_client_before_the_environment_does() {
+        let client = |yaml: &str, variable: Option<&str>| {
+            config(yaml)
+                .client(|name| (name == "FERRY_CLIENT").then(|| variable.map(str::to_owned)).flatten())
+        };
+        for (yaml, variable, expected) in [
+            ("{}", None, ClientKind::Lean),
+            ("{}", Some(""), ClientKind::Lean),
+            ("{}", Some("lean"), ClientKind::Lean),
+            ("{}", Some("sdk"), ClientKind::Sdk),
+            ("client: lean", Some("sdk"), ClientKind::Lean),
+            ("client: sdk", None, ClientKind::Sdk),
+            ("client: sdk", Some("nonsense"), ClientKind::Sdk),
+        ] {
+            assert_eq!(client(yaml, variable).expect("a client"), expected, "{yaml}, {variable:?}");
+        }
+        let error = client("{}", Some("SDK")).expect_err("a word of another case");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("lean or sdk"), "{error}");
+        assert!(serde_saphyr::from_str::<StoreConfig>("client: fast").is_err());
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_with_a_reason() {
         for (yaml, reason) in [
             ("provider: minio", "needs an `endpoint`"),

@@ -109,8 +109,12 @@ type Answer = Result<Response<ResponseBody>, Hangup>;
 impl SyntheticServer {
     /// Starts to listen.
     pub async fn start(config: SyntheticConfig) -> Result<Self> {
+        let pool = Pool::new();
+        for bucket in config.generated.values() {
+            bucket.prepare(&pool);
+        }
         let shared = Arc::new(Shared {
-            pool: Pool::new(),
+            pool,
             generated: config.generated,
             sinks: config
                 .sinks

@@ -4,18 +4,33 @@
 //! length divides no part size, so that bytes of another object, or of another part, are told apart. Serving a body is
 //! slicing the pool: nothing is computed and nothing is copied.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use ferry_md5::{Lanes, Md5, Stream};
+use ferry_transfer::ETag;
 
 /// A prime just below 1 MiB.
 const POOL_BYTES: usize = 1_048_573;
 /// Largest slice handed out at once.
 const SLICE_BYTES: usize = 256 << 10;
 
-/// The pool.
+/// The pool, and the tags of objects in parts that were computed from it.
 #[derive(Debug, Clone)]
-pub(super) struct Pool(Bytes);
+pub(super) struct Pool {
+    bytes: Bytes,
+    part_tags: Arc<Mutex<BTreeMap<Parts, ETag>>>,
+}
+
+/// An object in parts of one size, but for the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Parts {
+    pub(super) seed: u64,
+    pub(super) size_bytes: u64,
+    pub(super) part_bytes: u64,
+}
 
 /// A stretch of one object's bytes, handed out slice by slice.
 #[derive(Debug)]
@@ -32,7 +47,7 @@ impl Pool {
             .flat_map(|_| split_mix(&mut state).to_le_bytes())
             .take(POOL_BYTES)
             .collect();
-        Self(bytes.into())
+        Self { bytes: bytes.into(), part_tags: Arc::default() }
     }
 
     /// The bytes of the object `seed` stands for, from one offset to another.
@@ -40,10 +55,40 @@ impl Pool {
         let pool_bytes = POOL_BYTES as u64;
         let position = (seed % pool_bytes + range.start % pool_bytes) % pool_bytes;
         Content {
-            pool: self.0.clone(),
+            pool: self.bytes.clone(),
             position: usize::try_from(position).unwrap_or(0),
             remaining_bytes: range.end - range.start,
         }
+    }
+
+    /// The tag that S3 gives an object written in these parts. Computed once.
+    pub(super) fn part_tag(&self, parts: Parts) -> ETag {
+        let mut tags = self.part_tags.lock().unwrap_or_else(PoisonError::into_inner);
+        tags.entry(parts).or_insert_with(|| ETag::from_part_md5s(&self.part_md5s(parts))).clone()
+    }
+
+    /// All parts are hashed together.
+    fn part_md5s(&self, parts: Parts) -> Vec<[u8; 16]> {
+        let Parts { seed, size_bytes, part_bytes } = parts;
+        let lanes = Lanes::new();
+        let part = |first: u64| {
+            let content = self.content(seed, &(first..(first + part_bytes).min(size_bytes)));
+            (content, lanes.stream(Md5::new()))
+        };
+        let step = usize::try_from(part_bytes.max(1)).unwrap_or(usize::MAX);
+        let mut streams: Vec<(Content, Stream)> = (0..size_bytes).step_by(step).map(part).collect();
+        let mut is_more = true;
+        while is_more {
+            is_more = false;
+            for (content, stream) in &mut streams {
+                if let Some(slice) = content.next() {
+                    // Every other stream goes next anyhow.
+                    let _turn = stream.push(&slice);
+                    is_more = true;
+                }
+            }
+        }
+        streams.into_iter().map(|(_, stream)| stream.into_md5().finish()).collect()
     }
 }
 
@@ -88,6 +133,17 @@ fn split_mix(state: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_of_parts_is_the_one_of_their_md5s() {
+        use md5::{Digest as _, Md5};
+        let pool = Pool::new();
+        let parts = Parts { seed: seed("k"), size_bytes: 5_000_000, part_bytes: 2_000_000 };
+        let all: Vec<u8> = pool.content(parts.seed, &(0..5_000_000)).flatten().collect();
+        let md5s: Vec<[u8; 16]> = all.chunks(2_000_000).map(|part| Md5::digest(part).into()).collect();
+        assert_eq!(pool.part_tag(parts), ETag::from_part_md5s(&md5s));
+        assert_eq!(pool.part_tag(parts), ETag::from_part_md5s(&md5s), "remembered");
+    }
 
     #[test]
     fn a_range_is_a_piece_of_the_whole_across_the_end_of_the_pool() {

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use md5::{Digest as _, Md5};
 
 use super::body::ResponseBody;
-use super::content::{Pool, seed};
+use super::content::{Parts, Pool, seed};
 use super::pages::{self, End, Line, ListVersion, Next, Sorted};
 use crate::error_document;
 use crate::operation::Query;
@@ -56,8 +56,13 @@ pub enum GeneratedEtag {
     /// By key and size. Costs nothing, and says nothing about the bytes.
     #[default]
     Opaque,
+    /// By a digest of the key, and the size behind it: looks like the tag of an object in so many parts, and is none.
+    DigestAndSize,
     /// By the MD5 of the bytes, computed for each answer and each line of a listing: 8 µs for 4 KiB.
     Md5,
+    /// As S3 names what was written in parts of this many bytes each: by the MD5 of their MD5s. Computed when the server starts:
+    /// 0.2 s a GiB.
+    Parts(u64),
 }
 
 /// What its listings do.
@@ -150,16 +155,29 @@ impl GeneratedBucket {
         (number < self.keys && self.key(number) == key).then_some(number)
     }
 
+    /// Computes what takes too long while somebody waits for an answer.
+    pub(super) fn prepare(&self, pool: &Pool) {
+        if matches!(self.etag, GeneratedEtag::Parts(_)) {
+            for number in 0..self.keys {
+                self.etag(&self.key(number), self.size_bytes(number), pool);
+            }
+        }
+    }
+
     fn etag(&self, key: &str, size_bytes: u64, pool: &Pool) -> String {
         match self.etag {
             // Not with a number at its end: it would pass for the tag of an object of so many parts.
             GeneratedEtag::Opaque => format!("{:016x}-{size_bytes}-generated", seed(key)),
+            GeneratedEtag::DigestAndSize => format!("{:032x}-{size_bytes}", seed(key)),
             GeneratedEtag::Md5 => {
                 let mut md5 = Md5::new();
                 for slice in pool.content(seed(key), &(0..size_bytes)) {
                     md5.update(&slice);
                 }
                 ETag::from_md5(md5.finalize().into()).as_str().to_owned()
+            }
+            GeneratedEtag::Parts(part_bytes) => {
+                pool.part_tag(Parts { seed: seed(key), size_bytes, part_bytes }).as_str().to_owned()
             }
         }
     }

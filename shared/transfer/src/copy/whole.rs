@@ -21,7 +21,13 @@ impl Copier {
         route: &Arc<Route>,
         request: &mut CopyRequest,
     ) -> Result<Whole, CopyError> {
-        let _stream = self.stream_permit().await?;
+        let is_small = request.size_hint_bytes.is_some_and(|size_bytes| self.is_buffered(size_bytes));
+        let (_large, _stream) = if is_small {
+            (None, self.stream_permit().await?)
+        } else {
+            let (large, stream) = self.large_stream_permit().await?;
+            (Some(large), stream)
+        };
         let get = GetRequest {
             key: request.key.clone(),
             if_match: request.generation.clone(),
@@ -101,9 +107,8 @@ impl Copier {
         body: Body,
         key: &Key,
     ) -> Result<(Body, Option<SemaphorePermit<'_>>), CopyError> {
-        let most = self.settings.buffered_object_bytes_max.min(self.settings.buffer_budget_bytes);
         match u32::try_from(body.length_bytes()) {
-            Ok(length_bytes) if length_bytes <= most => {
+            Ok(length_bytes) if self.is_buffered(body.length_bytes()) => {
                 let permit = self.buffers.acquire_many(length_bytes).await.map_err(|_closed| cancelled())?;
                 let bytes = body.collect().await.map_err(|error| CopyError::at_source(error, key))?;
                 Ok((Body::Bytes(bytes), Some(permit)))

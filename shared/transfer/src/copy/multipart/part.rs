@@ -56,7 +56,7 @@ impl Copier {
         let mut retries = Retries::new(&self.settings.backoff, self.clock.as_ref());
         loop {
             let done = {
-                let _stream = self.stream_permit().await?;
+                let _streams = self.large_stream_permit().await?;
                 attempt().await
             };
             match done {

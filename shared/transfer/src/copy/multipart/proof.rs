@@ -9,12 +9,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use md5::{Digest as _, Md5};
+use bytes::Bytes;
+use ferry_md5::Turn;
 
 use super::cut::{Boundaries, Cut};
 use super::{Part, Upload};
 use crate::checksum::{
     Algorithm, Checksum, Coverage, DeclaredChecksum, DigestSet, Digests, RunningChecksum, combine_crc64_nvme,
+    md5_stream,
 };
 use crate::copy::declared::{check_read, needed, same_checksum, writing_wants_md5};
 use crate::copy::{Copier, CopyError, same_generation};
@@ -54,27 +56,52 @@ pub(super) struct InOrder {
     /// Of every part that is settled.
     settled: Running,
     /// With the part that is being read.
-    trial: Running,
+    trial: Option<Trial>,
 }
 
+/// A digest as it stands.
 #[derive(Clone)]
 enum Running {
-    Md5(Md5),
+    Md5(ferry_md5::Md5),
+    Checksum(Box<RunningChecksum>),
+}
+
+/// A digest while bytes pass.
+enum Trial {
+    Md5(ferry_md5::Stream),
     Checksum(Box<RunningChecksum>),
 }
 
 impl InOrder {
     fn from_first_byte(empty: Running) -> Arc<Mutex<Self>> {
-        let (settled, trial) = (empty.clone(), empty.clone());
-        Arc::new(Mutex::new(Self { empty, settled, trial }))
+        Arc::new(Mutex::new(Self { settled: empty.clone(), empty, trial: None }))
     }
 }
 
 impl Running {
-    fn update(&mut self, bytes: &[u8]) {
+    fn go_on(&self) -> Trial {
         match self {
-            Self::Md5(md5) => md5.update(bytes),
-            Self::Checksum(checksum) => checksum.update(bytes),
+            Self::Md5(md5) => Trial::Md5(md5_stream(md5.clone())),
+            Self::Checksum(checksum) => Trial::Checksum(checksum.clone()),
+        }
+    }
+}
+
+impl Trial {
+    fn push(&mut self, piece: &Bytes) -> Turn {
+        match self {
+            Self::Md5(md5) => md5.push(piece),
+            Self::Checksum(checksum) => {
+                checksum.update(piece);
+                Turn::Keep
+            }
+        }
+    }
+
+    fn end(self) -> Running {
+        match self {
+            Self::Md5(md5) => Running::Md5(md5.into_md5()),
+            Self::Checksum(checksum) => Running::Checksum(checksum),
         }
     }
 }
@@ -112,7 +139,7 @@ impl ReadProof {
             return Self::Nothing;
         };
         if etag.as_md5().is_some() && route.source_etags.wants_md5() {
-            Self::InOrder(InOrder::from_first_byte(Running::Md5(Md5::new())))
+            Self::InOrder(InOrder::from_first_byte(Running::Md5(ferry_md5::Md5::new())))
         } else if boundaries != Boundaries::Own && route.source_part_etags.wants_md5() {
             Self::OverParts(boundaries, PartDigest::Md5)
         } else {
@@ -140,17 +167,19 @@ impl ReadProof {
         let Self::InOrder(running) = self else { return body };
         {
             let mut running = lock(running);
-            running.trial = running.settled.clone();
+            running.trial = Some(running.settled.go_on());
         }
         let running = Arc::clone(running);
-        body.shown(move |chunk| lock(&running).trial.update(chunk))
+        body.shown(move |chunk| lock(&running).trial.as_mut().map_or(Turn::Keep, |trial| trial.push(chunk)))
     }
 
     /// The part that was read last is settled.
     pub(super) fn settle(&self) {
         if let Self::InOrder(running) = self {
             let mut running = lock(running);
-            running.settled = running.trial.clone();
+            if let Some(trial) = running.trial.take() {
+                running.settled = trial.end();
+            }
         }
     }
 
@@ -158,6 +187,7 @@ impl ReadProof {
         if let Self::InOrder(running) = self {
             let mut running = lock(running);
             running.settled = running.empty.clone();
+            running.trial = None;
         }
     }
 
@@ -165,7 +195,7 @@ impl ReadProof {
     fn in_order(&self) -> (Option<[u8; 16]>, Option<Checksum>) {
         let Self::InOrder(running) = self else { return (None, None) };
         match &lock(running).settled {
-            Running::Md5(md5) => (Some(md5.clone().finalize().into()), None),
+            Running::Md5(md5) => (Some(md5.finish()), None),
             Running::Checksum(checksum) => (None, Some(checksum.finish())),
         }
     }
