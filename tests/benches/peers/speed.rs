@@ -36,6 +36,17 @@ pub(crate) struct Case {
     pub latency: Duration,
     /// What a unit of work is.
     pub unit: Unit,
+    /// Who does it.
+    pub whose: Whose,
+}
+
+/// Who does a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Every program that is there.
+    Everybodys,
+    /// `ferry` alone: the others would take too long.
+    Ferrys,
 }
 
 /// What CPU time is divided by.
