@@ -50,7 +50,8 @@ fn receipts(pair: &Pair, run: &str) -> Vec<Value> {
 
 /// Starts a sync to a destination that takes its time, and kills it (SIGKILL) once more than a page of names is covered.
 async fn kill_once_covered(pair: &Pair, args: &[&str]) -> Value {
-    let slow = Rule::on(Operation::PutObject, Action::Delay(Duration::from_millis(30)));
+    // Long enough for a checkpoint, which is written every 2 s, before 128 copies at once have done it all.
+    let slow = Rule::on(Operation::PutObject, Action::Delay(Duration::from_millis(150)));
     pair.destination.faults().add(slow);
     let log = tempfile::tempfile().expect("a file");
     let mut process = remembering(pair, args).start(log);
