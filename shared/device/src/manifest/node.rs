@@ -75,7 +75,8 @@ where
     P: Iterator<Item = Result<(Event<'a>, Span), granit_parser::ScanError>>,
 {
     fn next(&mut self) -> Read<(Event<'a>, Span)> {
-        match self.parser.next() {
+        // Comments are events where any crate of a build asks for them.
+        match self.parser.by_ref().find(|event| !matches!(event, Ok((Event::Comment(..), _)))) {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 let place = self.repaired.place(error.marker().line(), error.marker().col());
