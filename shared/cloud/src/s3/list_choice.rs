@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ferry_transfer::store::{Cursor, ListPage, ListRequest};
-use ferry_transfer::{Error, ErrorKind, Result};
+use ferry_transfer::{Error, Result};
 
 use super::{ListVersion, S3Bucket, encoding};
 
@@ -74,15 +74,14 @@ fn begun_by(cursor: &Cursor) -> Option<ListVersion> {
         .find(|version| encoding::position(*version, cursor).is_some())
 }
 
-/// Whether this is how a store speaks that does not know the newer operation: it says so, finds fault with its parameters, or overlooks
-/// them and answers with a page of the older one, which says that it goes on and gives no token.
+/// Whether this is how a store speaks that does not know the newer operation: it says so, or finds fault with its parameters. A page that
+/// says it goes on and gives no token is a lie, not a dialect: deletes follow listings, so it stays an error.
 fn is_unknown(error: &Error) -> bool {
     match error.status() {
         Some(405 | 501) => true,
         Some(400) => {
             matches!(error.code(), None | Some("InvalidArgument" | "InvalidRequest" | "NotImplemented"))
         }
-        Some(_) => false,
-        None => error.kind() == ErrorKind::Unsupported,
+        _ => false,
     }
 }
