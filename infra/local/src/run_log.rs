@@ -36,7 +36,7 @@ pub struct RunLog {
 
 impl RunLog {
     /// Begins a run's files, or goes on with those of a run that an earlier process left, and takes away what was kept of all but the
-    /// newest `keep_runs`, this one among them. `Configuration` where another process is at work on the run.
+    /// newest `keep_runs`, this one among them, and those that are still under way. `Configuration` where another process is at work on the run.
     pub async fn open(
         state: DirectoryState,
         run: &RunId,
@@ -58,7 +58,10 @@ impl RunLog {
         // This one is kept wherever it stands: runs that begin within one second are in no order.
         let others = history.runs().await?.into_iter().filter(|old| old != run);
         for old in others.skip(usize::from(keep_runs).saturating_sub(1)) {
-            history.forget(&old).await?;
+            // A run that another process is at work on is not old, however many have begun since.
+            if let Some(_held) = state.hold(&RunRecord::holder_name(&old)?)? {
+                history.forget(&old).await?;
+            }
         }
         Ok(Self { state, record: Mutex::new(record), receipts, deleted: OnceLock::new(), _held: held })
     }
@@ -147,5 +150,31 @@ impl ReceiptSink for ReceiptFile {
         if let Err(error) = written.and_then(|()| file.write_all(b"\n")) {
             tracing::error!(%error, "a receipt could not be written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_under_way_is_not_taken_away_however_many_begin_after_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = DirectoryState::open(directory.path()).expect("opens");
+        let task: Task = serde_json::from_value(serde_json::json!({
+            "name": "t", "source": {"store": "a", "bucket": "a"}, "destination": {"store": "b", "bucket": "b"}
+        }))
+        .expect("a task");
+        let open =
+            async |run: &str| RunLog::open(state.clone(), &RunId::from(run.to_owned()), &task, 1).await;
+        let long = open("20260101T000000Z-0001").await.expect("begins");
+        drop(open("20260101T000001Z-0002").await.expect("begins"));
+        drop(open("20260101T000002Z-0003").await.expect("begins"));
+        let kept = async || History::of(&state).runs().await.expect("runs");
+        assert_eq!(kept().await.len(), 2, "the one under way, and the newest");
+        long.end(RunOutcome::Done, serde_json::Value::Null).await.expect("its record is there");
+        drop(long);
+        drop(open("20260101T000003Z-0004").await.expect("begins"));
+        assert_eq!(kept().await.len(), 1);
     }
 }

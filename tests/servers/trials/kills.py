@@ -42,8 +42,7 @@ def _killed_after(trial: Trial, parts: int, *flags: str) -> set[int]:
         assert enough.wait(60), f"{len(acknowledged)} parts in a minute: {_ended(process)}"
         told = set(acknowledged[: parts - 1])
     finally:
-        process.kill()
-        process.wait()
+        trial.kill(process)
     return told
 
 
@@ -109,8 +108,7 @@ def killed_among_many(pair: Pair):
             try:
                 assert written.wait(60), _ended(process)
             finally:
-                process.kill()
-                process.wait()
+                trial.kill(process)
         trial.rules()
         held = len(trial.held())
         report = trial.expect_done().report

@@ -99,6 +99,13 @@ class Trial:
         self.source_proxy.reset(*source)
         self.destination_proxy.reset(*destination)
 
+    def kill(self, process: subprocess.Popen):
+        """Kills the program, and waits until what it had sent has arrived."""
+        process.kill()
+        process.wait()
+        self.source_proxy.settle()
+        self.destination_proxy.settle()
+
     def two_pages(self, small: int) -> int:
         """How many objects make two pages of a listing: few where the proxy can ask for smaller ones."""
         if self.pair.source.checks_credentials or self.pair.destination.checks_credentials:

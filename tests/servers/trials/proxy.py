@@ -6,6 +6,7 @@ that answers can be delayed, damaged or lost. The Host header passes unchanged, 
 
 import http.client
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -92,6 +93,7 @@ class Proxy:
         self.page_size: int | None = None
         """Asked of every listing that names none. Only for servers that do not check signatures."""
         self._lock = threading.Lock()
+        self._under_way = 0
         self._server = _Listener(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -108,6 +110,18 @@ class Proxy:
         """Forgets the log and the rules, and takes new rules."""
         with self._lock:
             self.log, self.rules = [], list(rules)
+
+    def settle(self):
+        """Waits until nothing has been under way for a moment: what a program sent before it was killed still arrives."""
+        quiet = 0
+        while quiet < 5:
+            time.sleep(0.1)
+            quiet = 0 if self._under_way else quiet + 1
+
+    def enter(self, change: int):
+        """Counts a request in or out."""
+        with self._lock:
+            self._under_way += change
 
     def counts(self) -> Counter:
         """Requests since the last reset, by kind."""
@@ -144,6 +158,13 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _serve(self):
+        self.server.proxy.enter(1)
+        try:
+            self._serve_one()
+        finally:
+            self.server.proxy.enter(-1)
+
+    def _serve_one(self):
         length = int(self.headers.get("content-length") or 0)
         request = Request(self.command, self.path, list(self.headers.items()), self.rfile.read(length))
         rules = self.server.proxy.note(request)
