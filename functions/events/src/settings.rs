@@ -24,6 +24,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferry_cloud::lambda;
 use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
 use ferry_cloud::{CredentialRef, Credentials};
 use ferry_transfer::retry::Backoff;
@@ -196,15 +197,8 @@ fn host(variable: &impl Fn(&str) -> Option<String>) -> Result<HostKind> {
 }
 
 fn rules(variable: &impl Fn(&str) -> Option<String>) -> Result<Rules> {
-    let task: Option<Task> = match variable("FERRY_TASK") {
-        None => None,
-        Some(text) => {
-            // Without the snippet: a secret that was written into the wrong place must not end in a log.
-            let options = serde_saphyr::options! { with_snippet: false };
-            let task = serde_saphyr::from_str_with_options(&text, options);
-            Some(task.map_err(|error| misconfigured(format!("FERRY_TASK is not as expected: {error}")))?)
-        }
-    };
+    let task: Option<Task> =
+        variable("FERRY_TASK").map(|text| lambda::parse("FERRY_TASK", &text)).transpose()?;
     let task_deletes = task.as_ref().is_some_and(|task| task.deletes != task::Deletes::Keep);
     let deletes = match variable("FERRY_DELETES").as_deref() {
         Some("no") => Deletes::Leave,

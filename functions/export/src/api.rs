@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ferry_device::job::{JobId, JobRecord, JobState, Location};
+use ferry_device::manifest::Address;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -244,21 +245,10 @@ async fn list_jobs(service: &Service, caller: &Caller, form: &Form) -> Result<El
 
 async fn shipping_label(service: &Service, caller: &Caller, form: &Form) -> Result<Elements, ApiError> {
     let ids = form.list("jobIds").into_iter().map(job_id).collect::<Result<Vec<_>, _>>()?;
-    let lines: Vec<&str> = [
-        "name",
-        "company",
-        "street1",
-        "street2",
-        "street3",
-        "city",
-        "stateOrProvince",
-        "postalCode",
-        "country",
-        "phoneNumber",
-    ]
-    .into_iter()
-    .filter_map(|part| form.get(part).filter(|value| !value.is_empty()))
-    .collect();
+    let lines: Vec<&str> = Address::OPTIONS
+        .into_iter()
+        .filter_map(|part| form.get(part).filter(|value| !value.is_empty()))
+        .collect();
     let slip = service.packing_slip(caller, &ids, &lines).await?;
     let url = format!("data:text/plain;charset=utf-8;base64,{}", STANDARD.encode(slip));
     Ok(Elements::default()

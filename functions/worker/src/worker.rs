@@ -134,11 +134,11 @@ impl Worker {
 
     /// Settles one message or stops at its time; its id, if it is to be delivered again.
     async fn settle_by(&self, record: SqsMessage, stop: Option<Instant>) -> Option<String> {
-        let id = record.message_id.clone().unwrap_or_default();
-        let handle = record.receipt_handle.clone();
         let attempt = attempt_of(&record);
-        let body = record.body.clone().unwrap_or_default();
-        let settling = AssertUnwindSafe(self.settle(record)).catch_unwind();
+        let id = record.message_id.unwrap_or_default();
+        let handle = record.receipt_handle;
+        let body = record.body.unwrap_or_default();
+        let settling = AssertUnwindSafe(self.settle(&id, attempt, body.clone())).catch_unwind();
         let settled = match stop {
             Some(stop) => tokio::time::timeout_at(stop, settling).await,
             None => Ok(settling.await),
@@ -186,9 +186,7 @@ impl Worker {
         }
     }
 
-    async fn settle(&self, record: SqsMessage) -> Settled {
-        let attempt = attempt_of(&record);
-        let body = record.body.unwrap_or_default();
+    async fn settle(&self, message_id: &str, attempt: u32, body: String) -> Settled {
         match Incoming::parse(&body) {
             Ok(Incoming::Message(message)) => self.settle_message(message, attempt, body).await,
             Ok(Incoming::Notification(notification)) => {
@@ -196,7 +194,7 @@ impl Worker {
             }
             Err(error) => {
                 let reason = ferry_transfer::chain(&error);
-                tracing::error!(message_id = record.message_id, reason, "a message can never succeed");
+                tracing::error!(message_id, reason, "a message can never succeed");
                 self.bury(body, &reason).await
             }
         }

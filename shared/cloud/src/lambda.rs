@@ -31,12 +31,13 @@ use ferry_transfer::state::ObjectState;
 use ferry_transfer::store::metered::Meter;
 use ferry_transfer::task::{Location, Task};
 use ferry_transfer::{Clock, Error, ErrorKind, Result, Routes, SharedQueue, SharedState, SingleRoute};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 pub use self::stores::Stores;
 pub use self::task_book::TaskBook;
 use crate::documents::StoreDocuments;
-use crate::parameters;
+use crate::parameters::{self, SharedParameters};
 use crate::sqs::{SqsQueue, SqsQueueConfig};
 use crate::store_config::StoreConfig;
 
@@ -58,6 +59,10 @@ pub struct Environment {
     max_receive_count: u32,
     stack: Option<String>,
     meter: Arc<Meter>,
+    /// What several of its answers are made of is connected once: each connection reads configuration and credentials anew.
+    parameters: OnceCell<SharedParameters>,
+    deliveries: OnceCell<Option<SharedQueue>>,
+    part_jobs: OnceCell<Option<SharedQueue>>,
 }
 
 /// Where tasks stand.
@@ -119,6 +124,9 @@ impl Environment {
             )?,
             stack: variable("FERRY_STACK"),
             meter: Arc::default(),
+            parameters: OnceCell::new(),
+            deliveries: OnceCell::new(),
+            part_jobs: OnceCell::new(),
         })
     }
 
@@ -130,7 +138,7 @@ impl Environment {
                 Ok(Arc::new(SingleRoute(Arc::new(stores.route(task.as_ref().clone()).await?))))
             }
             Tasks::Many { path, default } => {
-                let parameters = parameters::ssm().await?;
+                let parameters = self.parameters().await?;
                 Ok(Arc::new(TaskBook::new(parameters, path.clone(), default.clone(), stores)))
             }
         }
@@ -140,9 +148,13 @@ impl Environment {
     async fn stores(&self) -> Result<Stores> {
         let stores = match &self.stores {
             Told::Here(stores) => Stores::told(stores.clone()),
-            Told::Under(path) => Stores::under(path.clone(), parameters::ssm().await?),
+            Told::Under(path) => Stores::under(path.clone(), self.parameters().await?),
         };
         Ok(stores.counting(Arc::clone(&self.meter)))
+    }
+
+    async fn parameters(&self) -> Result<SharedParameters> {
+        self.parameters.get_or_try_init(parameters::ssm).await.cloned()
     }
 
     /// What counts the requests to stores.
@@ -167,14 +179,18 @@ impl Environment {
 
     /// The same, where the function was told of one.
     pub async fn part_jobs(&self) -> Result<Option<SharedQueue>> {
-        let Some(small) = self.deliveries().await? else { return Ok(None) };
-        let Some((url, large_bytes)) = &self.large else { return Ok(Some(small)) };
-        Ok(Some(Arc::new(Lanes { small, large: queue(url).await?, large_bytes: *large_bytes })))
+        let lanes = async || {
+            let Some(small) = self.deliveries().await? else { return Ok(None) };
+            let Some((url, large_bytes)) = &self.large else { return Ok(Some(small)) };
+            let lanes = Lanes { small, large: queue(url).await?, large_bytes: *large_bytes };
+            Ok(Some(Arc::new(lanes) as SharedQueue))
+        };
+        self.part_jobs.get_or_try_init(lanes).await.cloned()
     }
 
     /// The queue that the messages of this function come from, where it was told of one.
     pub async fn deliveries(&self) -> Result<Option<SharedQueue>> {
-        optional(self.job_queue_url.as_deref()).await
+        self.deliveries.get_or_try_init(|| optional(self.job_queue_url.as_deref())).await.cloned()
     }
 
     /// The queue of scans, where it is one of its own.
@@ -241,8 +257,9 @@ fn told<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Res
     }
 }
 
-/// Reads a document; JSON is YAML.
-fn parse<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T> {
+/// Reads the document that a variable or a parameter of that name holds; JSON is YAML. `Configuration`, naming it, where it is not as
+/// expected.
+pub fn parse<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T> {
     // Without the snippet: a secret that was written into the wrong place must not end in a log.
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text, options)

@@ -145,6 +145,22 @@ pub struct Address {
     pub phone_number: Option<String>,
 }
 
+impl Address {
+    /// The options that make one up, in the order in which a letter has them. The API names its parameters the same.
+    pub const OPTIONS: [&str; 10] = [
+        "name",
+        "company",
+        "street1",
+        "street2",
+        "street3",
+        "city",
+        "stateOrProvince",
+        "postalCode",
+        "country",
+        "phoneNumber",
+    ];
+}
+
 /// What customs asked of a device that crossed a border.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Customs {

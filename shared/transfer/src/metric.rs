@@ -100,11 +100,6 @@ impl Measures {
         self.0[metric as usize].fetch_add(count, Relaxed);
     }
 
-    /// The counts so far.
-    pub fn read(&self) -> Vec<(Metric, u64)> {
-        Metric::ALL.into_iter().map(|metric| (metric, self.0[metric as usize].load(Relaxed))).collect()
-    }
-
     /// The counts that are not zero, which are zero after that.
     pub fn take(&self) -> Vec<(Metric, u64)> {
         Metric::ALL

@@ -4,10 +4,11 @@
 //! (`manifestVersion:2.0`), and quotes around a template's placeholder (`deviceId: [serial number]`), so that it is read as a text and can
 //! be named. Does not own: YAML. Invariant: every place in the repaired text leads back to the place in the text that was given.
 
+use super::Address;
 use super::problem::Place;
 
-/// Options that hold one text each; only these are repaired, so a `a:b` inside a value survives.
-const TEXT_OPTIONS: [&str; 43] = [
+/// Options that hold one text each, beside those of an address; only these are repaired, so a `a:b` inside a value survives.
+const TEXT_OPTIONS: [&str; 33] = [
     "manifestVersion",
     "deviceId",
     "accessKeyId",
@@ -25,16 +26,6 @@ const TEXT_OPTIONS: [&str; 43] = [
     "prefix",
     "beginMarker",
     "endMarker",
-    "name",
-    "company",
-    "street1",
-    "street2",
-    "street3",
-    "city",
-    "stateOrProvince",
-    "postalCode",
-    "country",
-    "phoneNumber",
     "dataDescription",
     "encryptedData",
     "encryptionClassification",
@@ -81,7 +72,9 @@ impl Repaired {
         let end = line.trim_end_matches(['\n', '\r']).len();
         let (content, ending) = line.split_at(end);
         let option_from = option_start(content);
-        let found = content[option_from..].split_once(':').filter(|(name, _)| TEXT_OPTIONS.contains(name));
+        let found = content[option_from..]
+            .split_once(':')
+            .filter(|(name, _)| TEXT_OPTIONS.contains(name) || Address::OPTIONS.contains(name));
         let Some((name, value)) = found else {
             self.text.push_str(line);
             self.inserted_at.push(None);

@@ -92,19 +92,13 @@ fn version(top: &mut Block<'_>) -> Option<String> {
             problems.warn(&text.option, text.place, message, "Write manifestVersion: 2.0");
             Some(version.to_owned())
         }
-        "3.0" => {
-            let message = "version 3.0 describes imports into EBS and Glacier, and this service exports";
-            problems.error(
-                Code::InvalidManifestField,
-                &text.option,
-                text.place,
-                message,
-                "Write manifestVersion: 2.0",
-            );
-            None
-        }
         other => {
-            let message = format!("there is no manifest version {other:?}");
+            let message = match other {
+                "3.0" => {
+                    "version 3.0 describes imports into EBS and Glacier, and this service exports".to_owned()
+                }
+                _ => format!("there is no manifest version {other:?}"),
+            };
             problems.error(
                 Code::InvalidManifestField,
                 &text.option,
