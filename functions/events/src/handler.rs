@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use ferry_transfer::job::Message;
 use ferry_transfer::queue::OutgoingMessage;
-use ferry_transfer::queue::outbox::Outbox;
-use ferry_transfer::retry::Backoff;
-use ferry_transfer::{Clock, Error, ErrorKind, SharedQueue, event};
+use ferry_transfer::queue::shared_outbox::SharedOutbox;
+use ferry_transfer::{Clock, Error, ErrorKind, event};
 use serde::Serialize;
 
 use crate::rules::{Filtered, Rules};
@@ -20,12 +19,13 @@ use crate::rules::{Filtered, Rules};
 pub struct Handler {
     /// Which events become jobs.
     pub rules: Rules,
-    /// Where jobs go.
-    pub queue: SharedQueue,
+    /// Where jobs go. Notifications that come in together share its requests.
+    pub outbox: SharedOutbox,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
-    /// How often an entry that the queue refused is sent again.
-    pub backoff: Backoff,
+    /// How long the job of an object that is being appended to waits on the queue: of the jobs of many such events all but the last then
+    /// find a later state and have nothing to do.
+    pub append_wait: Duration,
     /// Longest that one notification's jobs may take to send. Shorter than the caller waits, or it would not hear of the failure.
     pub send_within: Duration,
 }
@@ -76,11 +76,15 @@ impl Handler {
     }
 
     async fn send(&self, filtered: &Filtered) -> Result<(), Error> {
-        let mut outbox = Outbox::new(Arc::clone(&self.queue), Arc::clone(&self.clock), self.backoff);
+        let mut messages = Vec::with_capacity(filtered.jobs.len());
         for job in &filtered.jobs {
-            outbox.send(OutgoingMessage::new(Message::Object(job.clone()).to_json())).await?;
+            let delay = if job.appended { self.append_wait } else { Duration::ZERO };
+            messages.push(OutgoingMessage {
+                delay,
+                ..OutgoingMessage::new(Message::Object(job.clone()).to_json())
+            });
         }
-        outbox.finish().await
+        self.outbox.send(messages).await
     }
 
     fn too_slow(&self) -> Error {
@@ -92,6 +96,7 @@ impl Handler {
 #[cfg(test)]
 mod tests {
     use ferry_testkit::{MemoryQueue, MemoryQueueConfig};
+    use ferry_transfer::retry::Backoff;
     use ferry_transfer::{Queue as _, SystemClock};
 
     use super::*;
@@ -99,9 +104,9 @@ mod tests {
     fn handler(queue: &Arc<MemoryQueue>) -> Handler {
         Handler {
             rules: Rules::default(),
-            queue: Arc::clone(queue) as _,
+            outbox: SharedOutbox::new(Arc::clone(queue) as _, Arc::new(SystemClock), Backoff::default()),
             clock: Arc::new(SystemClock),
-            backoff: Backoff::default(),
+            append_wait: Duration::from_secs(30),
             send_within: Duration::from_secs(1),
         }
     }
@@ -111,6 +116,16 @@ mod tests {
         let queue = MemoryQueue::new(MemoryQueueConfig::default());
         let accepted = handler(&queue).handle(br#"{"key":"a","size":1}"#).await.expect("accepted");
         assert_eq!((accepted.jobs, queue.depth().await.expect("depth").visible), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_being_appended_to_waits() {
+        let queue = MemoryQueue::new(MemoryQueueConfig::default());
+        let body = br#"{"events":[{"eventName":"ObjectCreated:AppendObject","eventSource":"acs:oss",
+            "oss":{"bucket":{"name":"b"},"object":{"key":"log","size":7}}}]}"#;
+        handler(&queue).handle(body).await.expect("accepted");
+        let depth = queue.depth().await.expect("depth");
+        assert_eq!((depth.visible, depth.delayed), (0, 1));
     }
 
     #[tokio::test]

@@ -14,4 +14,4 @@ pub use auth::{
 };
 pub use handler::{Accepted, Handler, Refused};
 pub use rules::{Deletes, Filtered, Rules};
-pub use settings::{Authentication, HostKind, Settings};
+pub use settings::{Authentication, HostKind, Invokers, Settings};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
+use ferry_events::host::server::{Deadlines, serve};
 use ferry_events::host::{Door, function_compute, http, lambda};
 use ferry_events::{HostKind, Settings};
 use ferry_transfer::SystemClock;
@@ -25,15 +26,16 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             }))
             .await
         }
-        HostKind::FunctionCompute(port) => {
+        HostKind::FunctionCompute { port, invokers } => {
             log_to_stderr();
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            serve(address, function_compute::router(door(settings).await?)).await?;
+            let router = function_compute::router(door(settings).await?, invokers);
+            listen(address, router, Deadlines::FUNCTION_COMPUTE).await?;
             Ok(())
         }
         HostKind::Http(address) => {
             log_to_stderr();
-            serve(address, http::router(door(settings).await?)).await?;
+            listen(address, http::router(door(settings).await?), Deadlines::HTTP).await?;
             Ok(())
         }
     }
@@ -50,7 +52,7 @@ fn log_to_stderr() {
 }
 
 /// Until it is told to stop; then what is at work is finished.
-async fn serve(address: SocketAddr, router: Router) -> Result<()> {
+async fn listen(address: SocketAddr, router: Router, deadlines: Deadlines) -> Result<()> {
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
@@ -61,6 +63,6 @@ async fn serve(address: SocketAddr, router: Router) -> Result<()> {
             _interrupted = tokio::signal::ctrl_c() => {}
         }
     };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await?;
+    serve(listener, router, deadlines, stop).await;
     Ok(())
 }

@@ -10,13 +10,14 @@
 //! | `FERRY_QUEUE_CREDENTIALS` | a reference to the keys that may send; default: `ACCESS_KEY` and `SECRET_KEY`, else the host's own role |
 //! | `FERRY_TASK` | the task as JSON or YAML: its name, source prefix and deletes are taken from it |
 //! | `FERRY_TASK_NAME` | the task's name alone |
-//! | `FERRY_EVENT_BUCKET` | only events of this bucket |
+//! | `FERRY_EVENT_BUCKET` | only events of this bucket; default: the task's |
 //! | `FERRY_EVENT_PREFIXES`, `FERRY_EVENT_SUFFIXES` | a text, or a JSON array of them: only such keys |
 //! | `FERRY_DELETES` | `yes` or `no`: whether deletes become jobs; default: what the task says, else `no` |
 //! | `FERRY_EVENT_AUTH` | `signature` (default with a secret), `signature-or-bearer`, or `host`: whoever reaches the listener may send |
 //! | `FERRY_EVENT_SECRET` | a reference to the shared secret: the secret half of what it points at |
 //! | `FERRY_EVENT_HOST` | `lambda`, `function-compute` or `http`; default: what the environment looks like |
 //! | `FERRY_EVENT_LISTEN` | address and port of plain HTTP; default `127.0.0.1:8480` |
+//! | `FERRY_APPEND_WAIT_SECS` | how long the job of an object that is being appended to waits; default 30, 0 is not at all |
 //! | `FERRY_SEND_SECS` | longest that one notification's jobs may take to send; default 20 |
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use ferry_cloud::lambda;
 use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
 use ferry_cloud::{CredentialRef, Credentials};
+use ferry_transfer::queue::shared_outbox::SharedOutbox;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::task::{self, Task};
 use ferry_transfer::{Clock, Error, ErrorKind, Result};
@@ -37,8 +39,13 @@ use crate::rules::{Deletes, Rules};
 
 /// The port that Function Compute uses where it says nothing (Alibaba Cloud, "Custom runtime").
 const FUNCTION_COMPUTE_PORT: u16 = 9000;
+/// What the platform says of a function to its process, and nobody has a reason to set elsewhere (Alibaba Cloud, "Environment variables").
+const PLATFORM_VARIABLES: [&str; 5] =
+    ["FC_FUNCTION_NAME", "FC_INSTANCE_ID", "FC_ACCOUNT_ID", "FC_REGION", "FC_FUNC_CODE_PATH"];
 const LISTEN: &str = "127.0.0.1:8480";
 const SEND_SECS: u64 = 20;
+/// Those who append do it every few seconds.
+const APPEND_WAIT_SECS: u64 = 30;
 
 /// Where the function runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +53,24 @@ pub enum HostKind {
     /// AWS Lambda, behind a Function URL or whatever else invokes it.
     Lambda,
     /// A custom runtime of Alibaba Cloud's Function Compute, on this port of all addresses.
-    FunctionCompute(u16),
+    FunctionCompute {
+        /// The port.
+        port: u16,
+        /// Who may ask for `/invoke`.
+        invokers: Invokers,
+    },
     /// A process of its own.
     Http(SocketAddr),
+}
+
+/// Whom a custom runtime of Function Compute believes that an event comes from the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invokers {
+    /// Whoever asks for `/invoke`: the process runs on the platform, which lets in nobody else and says whom it has asked.
+    Platform,
+    /// Nobody by that alone: the process is somewhere else and is only spoken to as the platform would. Without a secret, those on
+    /// the same machine.
+    SameMachine,
 }
 
 /// How senders are told from others.
@@ -75,6 +97,7 @@ pub struct Settings {
     queue_keys: QueueKeys,
     authentication: Authentication,
     secret: Option<CredentialRef>,
+    append_wait: Duration,
     send_within: Duration,
 }
 
@@ -111,7 +134,7 @@ impl Settings {
                 ));
             }
             (None, None, HostKind::Http(_loopback)) => Authentication::Host,
-            (None, None, HostKind::Lambda | HostKind::FunctionCompute(_)) => Authentication::Named,
+            (None, None, HostKind::Lambda | HostKind::FunctionCompute { .. }) => Authentication::Named,
         };
         Ok(Self {
             host,
@@ -125,12 +148,8 @@ impl Settings {
             queue_keys: queue_keys(&variable)?,
             authentication,
             secret,
-            send_within: Duration::from_secs(match variable("FERRY_SEND_SECS") {
-                None => SEND_SECS,
-                Some(text) => text.parse().ok().filter(|secs| (1..=900).contains(secs)).ok_or_else(|| {
-                    misconfigured(format!("FERRY_SEND_SECS is {text:?}, not a number from 1 to 900"))
-                })?,
-            }),
+            append_wait: seconds(&variable, "FERRY_APPEND_WAIT_SECS", APPEND_WAIT_SECS, 0)?,
+            send_within: seconds(&variable, "FERRY_SEND_SECS", SEND_SECS, 1)?,
         })
     }
 
@@ -158,11 +177,13 @@ impl Settings {
             QueueKeys::Reference(CredentialRef::Ambient) => config,
             QueueKeys::Reference(reference) => config.signed_by(&reference).await?,
         };
+        let queue = Arc::new(SqsQueue::connect(config).await?);
+        let backoff = Backoff { elapsed_max: self.send_within, ..Backoff::default() };
         Ok(Handler {
             rules: self.rules,
-            queue: Arc::new(SqsQueue::connect(config).await?),
+            outbox: SharedOutbox::new(queue, Arc::clone(&clock), backoff),
             clock,
-            backoff: Backoff { elapsed_max: self.send_within, ..Backoff::default() },
+            append_wait: self.append_wait,
             send_within: self.send_within,
         })
     }
@@ -180,18 +201,26 @@ fn host(variable: &impl Fn(&str) -> Option<String>) -> Result<HostKind> {
         text.parse()
             .map_err(|_| misconfigured(format!("FERRY_EVENT_LISTEN is {text:?}, not an address and a port")))
     };
-    let is_function_compute = ["FC_SERVER_PORT", "FC_CUSTOM_LISTEN_PORT", "FC_FUNCTION_NAME"];
+    let function_compute = || {
+        let is_platform = PLATFORM_VARIABLES.iter().any(|name| variable(name).is_some());
+        let invokers = if is_platform { Invokers::Platform } else { Invokers::SameMachine };
+        port().map(|port| HostKind::FunctionCompute { port, invokers })
+    };
+    let looks_like_function_compute = || {
+        ["FC_SERVER_PORT", "FC_CUSTOM_LISTEN_PORT"]
+            .iter()
+            .chain(&PLATFORM_VARIABLES)
+            .any(|name| variable(name).is_some())
+    };
     match variable("FERRY_EVENT_HOST").as_deref() {
         Some("lambda") => Ok(HostKind::Lambda),
-        Some("function-compute") => port().map(HostKind::FunctionCompute),
+        Some("function-compute") => function_compute(),
         Some("http") => listen().map(HostKind::Http),
         Some(other) => Err(misconfigured(format!(
             "FERRY_EVENT_HOST is {other:?}, not one of lambda, function-compute and http"
         ))),
         None if variable("AWS_LAMBDA_RUNTIME_API").is_some() => Ok(HostKind::Lambda),
-        None if is_function_compute.iter().any(|name| variable(name).is_some()) => {
-            port().map(HostKind::FunctionCompute)
-        }
+        None if looks_like_function_compute() => function_compute(),
         None => listen().map(HostKind::Http),
     }
 }
@@ -213,8 +242,9 @@ fn rules(variable: &impl Fn(&str) -> Option<String>) -> Result<Rules> {
         prefixes.extend(Some(task.source.prefix.clone()).filter(|prefix| !prefix.is_empty()));
     }
     Ok(Rules {
-        task: variable("FERRY_TASK_NAME").or_else(|| task.map(|task| task.name)),
-        bucket: variable("FERRY_EVENT_BUCKET"),
+        task: variable("FERRY_TASK_NAME").or_else(|| task.as_ref().map(|task| task.name.clone())),
+        bucket: variable("FERRY_EVENT_BUCKET")
+            .or_else(|| task.as_ref().map(|task| task.source.bucket.clone())),
         prefixes,
         suffixes: texts("FERRY_EVENT_SUFFIXES", variable("FERRY_EVENT_SUFFIXES"))?,
         deletes,
@@ -235,6 +265,23 @@ fn queue_keys(variable: &impl Fn(&str) -> Option<String>) -> Result<QueueKeys> {
         })),
         _ => Err(misconfigured("ACCESS_KEY and SECRET_KEY belong together: one of them is not set")),
     }
+}
+
+/// From `least` to the longest delay of a message and more than any host's patience.
+fn seconds(
+    variable: &impl Fn(&str) -> Option<String>,
+    name: &str,
+    default: u64,
+    least: u64,
+) -> Result<Duration> {
+    let secs =
+        match variable(name) {
+            None => default,
+            Some(text) => text.parse().ok().filter(|secs| (least..=900).contains(secs)).ok_or_else(|| {
+                misconfigured(format!("{name} is {text:?}, not a number from {least} to 900"))
+            })?,
+        };
+    Ok(Duration::from_secs(secs))
 }
 
 fn texts(name: &str, value: Option<String>) -> Result<Vec<String>> {
@@ -280,6 +327,10 @@ mod tests {
         })
     }
 
+    fn of_same_machine(port: u16) -> HostKind {
+        HostKind::FunctionCompute { port, invokers: Invokers::SameMachine }
+    }
+
     #[test]
     fn the_tutorials_names_are_enough() {
         let read = settings(&[
@@ -290,7 +341,7 @@ mod tests {
             ("FC_SERVER_PORT", "9001"),
         ])
         .expect("settings");
-        assert_eq!((read.host, read.region.as_deref()), (HostKind::FunctionCompute(9001), Some("us-west-2")));
+        assert_eq!((read.host, read.region.as_deref()), (of_same_machine(9001), Some("us-west-2")));
         assert!(matches!(&read.queue_keys, QueueKeys::Told(keys) if keys.access_key_id == "AK"));
         assert!(!format!("{read:?}").contains("hush"));
     }
@@ -299,8 +350,9 @@ mod tests {
     fn the_host_is_what_the_environment_looks_like() {
         for (name, value, host) in [
             ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1", HostKind::Lambda),
-            ("FC_FUNCTION_NAME", "f", HostKind::FunctionCompute(9000)),
-            ("FC_CUSTOM_LISTEN_PORT", "8", HostKind::FunctionCompute(8)),
+            ("FC_FUNCTION_NAME", "f", HostKind::FunctionCompute { port: 9000, invokers: Invokers::Platform }),
+            ("FC_CUSTOM_LISTEN_PORT", "8", of_same_machine(8)),
+            ("FERRY_EVENT_HOST", "function-compute", of_same_machine(9000)),
             ("FERRY_EVENT_LISTEN", "127.0.0.1:7", HostKind::Http("127.0.0.1:7".parse().expect("address"))),
             ("OTHER", "x", HostKind::Http(LISTEN.parse().expect("address"))),
         ] {
@@ -321,6 +373,7 @@ mod tests {
             (vec![QUEUE, ("FERRY_DELETES", "maybe")], "FERRY_DELETES"),
             (vec![QUEUE, ("FERRY_EVENT_PREFIXES", "[1]")], "FERRY_EVENT_PREFIXES"),
             (vec![QUEUE, ("FERRY_SEND_SECS", "0")], "FERRY_SEND_SECS"),
+            (vec![QUEUE, ("FERRY_APPEND_WAIT_SECS", "901")], "FERRY_APPEND_WAIT_SECS"),
             (vec![QUEUE, ("FC_SERVER_PORT", "x")], "FC_SERVER_PORT"),
             (vec![QUEUE, ("FERRY_TASK", "{\"nam\":1}")], "FERRY_TASK"),
         ] {
@@ -335,7 +388,7 @@ mod tests {
             "destination":{"store":"c","bucket":"d"},"deletes":{"mirror":1}}"#;
         let read = settings(&[QUEUE, ("FERRY_TASK", task)]).expect("settings").rules;
         assert_eq!((read.task.as_deref(), read.deletes), (Some("t"), Deletes::Send));
-        assert_eq!(read.prefixes, ["p/"]);
+        assert_eq!((read.prefixes, read.bucket), (vec!["p/".to_owned()], Some("b".to_owned())));
         let read = settings(&[
             QUEUE,
             ("FERRY_TASK", task),

@@ -72,20 +72,34 @@ struct Ended {
     run: Option<String>,
     action: Action,
     found: Option<Found>,
+    event_time: Option<OffsetDateTime>,
     attempt: u32,
     body: String,
 }
 
 impl Ended {
     fn job(job: Job, attempt: u32, body: String) -> Self {
-        let Job { key, task, run, action, found, .. } = job;
-        Self { key, task, run, action, found, attempt, body }
+        let Job { key, task, run, action, found, event_time, .. } = job;
+        Self { key, task, run, action, found, event_time, attempt, body }
     }
 
     fn part(part: PartJob, attempt: u32, body: String) -> Self {
         let PartJob { key, task, run, .. } = part;
-        Self { key, task, run, action: Action::Copy, found: None, attempt, body }
+        Self { key, task, run, action: Action::Copy, found: None, event_time: None, attempt, body }
     }
+}
+
+/// How one job of a message ended.
+enum Concluded {
+    Settled(Settled),
+    /// It failed, and nothing of that is recorded yet.
+    ForGood(Box<Failure>),
+}
+
+/// A job that failed.
+struct Failure {
+    ended: Ended,
+    error: Error,
 }
 
 /// What becomes of a message.
@@ -188,7 +202,10 @@ impl Worker {
 
     async fn settle(&self, message_id: &str, attempt: u32, body: String) -> Settled {
         match Incoming::parse(&body) {
-            Ok(Incoming::Message(message)) => self.settle_message(message, attempt, body).await,
+            Ok(Incoming::Message(message)) => match self.settle_message(message, attempt, body).await {
+                Concluded::Settled(settled) => settled,
+                Concluded::ForGood(failure) => self.end(*failure).await,
+            },
             Ok(Incoming::Notification(notification)) => {
                 self.settle_notification(notification, attempt, body).await
             }
@@ -201,17 +218,30 @@ impl Worker {
     }
 
     /// Settles what a store put on the queue itself, one object after the other. A job of it that is given back brings all of them
-    /// back, which find their objects up to date; one that fails for good ends with the dead letters by itself.
+    /// back, which find their objects up to date; one that fails for good ends with the dead letters by itself, once none of its neighbours
+    /// would bring it back to fail there again.
     async fn settle_notification(&self, notification: Notification, attempt: u32, body: String) -> Settled {
         for ignored in &notification.ignored {
             tracing::info!(event = ignored.name, why = %ignored.why, "a notification asks for nothing");
         }
         let mut settled = Settled::Done;
+        let mut failures = Vec::new();
         for job in notification.jobs() {
             let message = Message::Object(job);
             let alone = message.to_json();
             // Boxed: a copy is a large future, and this one is another's part.
-            settled = settled.and(Box::pin(self.settle_message(message, attempt, alone)).await);
+            match Box::pin(self.settle_message(message, attempt, alone)).await {
+                Concluded::Settled(one) => settled = settled.and(one),
+                Concluded::ForGood(failure) => failures.push(*failure),
+            }
+        }
+        let comes_back = !matches!(settled, Settled::Done);
+        for failure in failures {
+            if comes_back {
+                self.record(&failure.ended, Outcome::Failed(Failed::new(&failure.error, false)));
+            } else {
+                settled = settled.and(self.end(failure).await);
+            }
         }
         match (settled, notification.unreadable.first()) {
             (Settled::Done, Some(reason)) => {
@@ -222,7 +252,7 @@ impl Worker {
         }
     }
 
-    async fn settle_message(&self, message: Message, attempt: u32, body: String) -> Settled {
+    async fn settle_message(&self, message: Message, attempt: u32, body: String) -> Concluded {
         match message {
             Message::Object(Job { task, .. }) | Message::Part(PartJob { task, .. })
                 if let Some(pause) = self
@@ -230,7 +260,7 @@ impl Worker {
                     .as_ref()
                     .and_then(|breaker| breaker.pause(task.as_deref(), Instant::now())) =>
             {
-                Settled::LeaveFor(pause.mul_f64(1.0 + 0.5 * self.clock.draw()))
+                Concluded::Settled(Settled::LeaveFor(pause.mul_f64(1.0 + 0.5 * self.clock.draw())))
             }
             Message::Object(job) => {
                 let result = match self.routes.route(job.task.as_deref()).await {
@@ -238,25 +268,28 @@ impl Worker {
                     Err(error) => Err(error),
                 };
                 match result {
-                    Ok(Outcome::Parked { since }) => self.park(job, attempt, body, since).await,
-                    result => self.conclude(Ended::job(job, attempt, body), result).await,
+                    Ok(Outcome::Parked { since }) => {
+                        Concluded::Settled(self.park(job, attempt, body, since).await)
+                    }
+                    result => self.conclude(Ended::job(job, attempt, body), result),
                 }
             }
             Message::Part(part) => {
                 let result = match self.routes.route(part.task.as_deref()).await {
-                    Ok(route) => agree_part(&self.copier, &route, &part).await,
+                    Ok(route) => agree_part(&self.copier, self.journal.as_ref(), &route, &part).await,
                     Err(error) => Err(error),
                 };
-                self.conclude(Ended::part(part, attempt, body), result).await
+                self.conclude(Ended::part(part, attempt, body), result)
             }
             Message::Scan(_) => {
-                self.bury(body, "a scan message came to a worker; scans belong to the finder").await
+                let reason = "a scan message came to a worker; scans belong to the finder";
+                Concluded::Settled(self.bury(body, reason).await)
             }
         }
     }
 
-    /// Records how a job ended, and decides whether its message comes back.
-    async fn conclude(&self, ended: Ended, result: Result<Outcome, Error>) -> Settled {
+    /// Records how a job ended, unless it failed for good, and decides whether its message comes back.
+    fn conclude(&self, ended: Ended, result: Result<Outcome, Error>) -> Concluded {
         let attempt = ended.attempt;
         let failure = result.as_ref().err().map(Error::kind);
         if let Some(breaker) = &self.breaker
@@ -271,20 +304,26 @@ impl Worker {
         match result {
             Ok(outcome) => {
                 self.record(&ended, outcome);
-                Settled::Done
+                Concluded::Settled(Settled::Done)
+            }
+            Err(error) if error.is_permanent() || attempt >= self.max_receive_count => {
+                Concluded::ForGood(Box::new(Failure { ended, error }))
             }
             Err(error) => {
-                let last = error.is_permanent() || attempt >= self.max_receive_count;
                 let reason = error.chain();
-                if last {
-                    tracing::error!(key = ?ended.key, attempt, error = reason, "a job failed for good");
-                } else {
-                    tracing::warn!(key = ?ended.key, attempt, error = reason, "a job failed and will be tried again");
-                }
-                self.record(&ended, Outcome::Failed(Failed::new(&error, last)));
-                if last { self.bury(ended.body, &reason).await } else { Settled::GiveBack }
+                tracing::warn!(key = ?ended.key, attempt, error = reason, "a job failed and will be tried again");
+                self.record(&ended, Outcome::Failed(Failed::new(&error, false)));
+                Concluded::Settled(Settled::GiveBack)
             }
         }
+    }
+
+    /// Ends a job that nobody will try again.
+    async fn end(&self, Failure { ended, error }: Failure) -> Settled {
+        let reason = error.chain();
+        tracing::error!(key = ?ended.key, attempt = ended.attempt, error = reason, "a job failed for good");
+        self.record(&ended, Outcome::Failed(Failed::new(&error, true)));
+        self.bury(ended.body, &reason).await
     }
 
     /// Lets a job wait for an archive. Its message is done with: another one takes its place.
@@ -333,6 +372,7 @@ impl Worker {
             task: ended.task.clone(),
             run: ended.run.clone(),
             at: self.clock.now(),
+            event_time: ended.event_time,
             attempt: ended.attempt,
             action: ended.action,
             found: ended.found,

@@ -199,6 +199,7 @@ mod tests {
             task: None,
             run: None,
             at: OffsetDateTime::UNIX_EPOCH,
+            event_time: None,
             attempt: 1,
             action: Action::Copy,
             found: None,

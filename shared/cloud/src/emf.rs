@@ -10,7 +10,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use ferry_transfer::metric::{Measures, Metric, Unit};
+use ferry_transfer::latencies::Latencies;
+use ferry_transfer::metric::{EVENT_LAG, Measures, Metric, Unit};
 use ferry_transfer::store::metered::Meter;
 use ferry_transfer::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
@@ -22,17 +23,22 @@ pub const NAMESPACE: &str = "Ferry";
 /// The one dimension.
 pub const DIMENSION: &str = "Stack";
 
-/// The line for some counts; `None` where there are none.
+/// Most values of one metric in a line (Amazon `CloudWatch` User Guide, "Specification: Embedded metric format").
+const VALUES_MAX: usize = 100;
+
+/// The line for some counts; `None` where there are none. Of more lags than a line holds there are as many as it does, distributed as
+/// they are.
 pub fn line(
     at: OffsetDateTime,
     stack: &str,
     counts: &[(Metric, u64)],
+    event_lags: &Latencies,
     properties: &[(&str, &str)],
 ) -> Option<String> {
-    if counts.is_empty() {
+    if counts.is_empty() && event_lags.is_empty() {
         return None;
     }
-    let metrics: Vec<Value> =
+    let mut metrics: Vec<Value> =
         counts.iter().map(|(metric, _)| json!({ "Name": metric.name(), "Unit": unit(*metric) })).collect();
     let mut line = Map::new();
     for (name, value) in properties {
@@ -40,6 +46,10 @@ pub fn line(
     }
     for (metric, count) in counts {
         line.insert(metric.name().to_owned(), (*count).into());
+    }
+    if !event_lags.is_empty() {
+        metrics.push(json!({ "Name": EVENT_LAG, "Unit": "Milliseconds" }));
+        line.insert(EVENT_LAG.to_owned(), event_lags.samples_ms(VALUES_MAX).into());
     }
     line.insert(DIMENSION.to_owned(), stack.into());
     let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": metrics });
@@ -79,7 +89,13 @@ impl Publisher {
         self.measures.add(Metric::Requests, since(&self.requests, reading.requests.values().sum()));
         self.measures.add(Metric::Throttles, since(&self.throttles, reading.throttled));
         let Some(stack) = &self.stack else { return };
-        if let Some(line) = line(SystemClock.now(), stack, &self.measures.take(), properties) {
+        if let Some(line) = line(
+            SystemClock.now(),
+            stack,
+            &self.measures.take(),
+            &self.measures.take_event_lags(),
+            properties,
+        ) {
             publish(&line);
         }
     }
@@ -95,6 +111,8 @@ fn publish(line: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// What the specification's own JSON schema demands of a line.
@@ -116,8 +134,13 @@ mod tests {
             let metrics = directive["Metrics"].as_array().expect("metrics");
             assert!((1..=100).contains(&metrics.len()));
             for metric in metrics {
-                assert!(matches!(metric["Unit"].as_str(), Some("Count" | "Bytes")), "{metric}");
-                assert!(line[metric["Name"].as_str().expect("a name")].is_number(), "{line}");
+                assert!(
+                    matches!(metric["Unit"].as_str(), Some("Count" | "Bytes" | "Milliseconds")),
+                    "{metric}"
+                );
+                let value = &line[metric["Name"].as_str().expect("a name")];
+                let values = value.as_array().map_or(1, Vec::len);
+                assert!((value.is_number() || value.is_array()) && values <= 100, "{line}");
             }
         }
     }
@@ -126,7 +149,11 @@ mod tests {
     fn a_line_is_what_the_specification_says() {
         let counts: Vec<(Metric, u64)> = Metric::ALL.into_iter().zip(1..).collect();
         let at = OffsetDateTime::from_unix_timestamp(1_795_330_000).expect("a time");
-        let line = line(at, "prod", &counts, &[("run", "r-1"), ("request_id", "x")]).expect("a line");
+        let mut lags = Latencies::default();
+        for lag_ms in 1..=1_000 {
+            lags.add(Duration::from_millis(lag_ms));
+        }
+        let line = line(at, "prod", &counts, &lags, &[("run", "r-1"), ("request_id", "x")]).expect("a line");
         assert_valid(&line);
         assert!(!line.contains('\n'));
         let value: Value = serde_json::from_str(&line).expect("JSON");
@@ -139,6 +166,6 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_nothing_said() {
-        assert_eq!(line(OffsetDateTime::UNIX_EPOCH, "prod", &[], &[]), None);
+        assert_eq!(line(OffsetDateTime::UNIX_EPOCH, "prod", &[], &Latencies::default(), &[]), None);
     }
 }

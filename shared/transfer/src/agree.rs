@@ -9,6 +9,7 @@ mod part;
 mod scope;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use history::agree_on_history;
 pub use part::agree_part;
@@ -23,11 +24,15 @@ use crate::receipt::{Copied, Outcome, SkipReason};
 use crate::restore_rule::RestoreRule;
 use crate::route::Route;
 use crate::store::{HeadRequest, RestoreRequest, RestoreState, WriteCondition};
+use crate::task::Deletes;
 use crate::versions::Versions;
 use crate::{ETag, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
 
 /// How often one job follows a source or a destination that keeps changing under it before it goes back to the queue.
 const ROUNDS_MAX: u32 = 5;
+
+/// Most that the copy of an object is behind that is being appended to all the time.
+const APPENDED_STALE_MAX: Duration = Duration::from_mins(5);
 
 /// Does what the job asks, as far as the two stores agree that it should be done. Deletes are written into the journal.
 pub async fn agree(
@@ -36,6 +41,9 @@ pub async fn agree(
     route: &Arc<Route>,
     job: &Job,
 ) -> Result<Outcome> {
+    if is_of_another_bucket(route, job) {
+        return Ok(Outcome::Skipped { reason: SkipReason::OtherBucket });
+    }
     let destination_key = route.destination_key(&job.key)?;
     if !route.selects_key(&job.key) {
         return Ok(Outcome::Skipped { reason: SkipReason::NotSelected });
@@ -58,20 +66,43 @@ pub async fn agree(
             Deletion::Skipped(reason) => return Ok(Outcome::Skipped { reason }),
         };
         let destination = if skipped.is_some() { None } else { Some(SeenAtDestination::Absent) };
-        let fresh = Job {
-            task: job.task.clone(),
-            run: job.run.clone(),
-            destination,
-            ..Job::for_key(job.key.clone())
-        };
-        return match (copy(copier, route, &fresh, destination_key).await?, skipped) {
+        let fresh = Job { destination, ..again(job) };
+        return match (copy(copier, journal, route, &fresh, destination_key).await?, skipped) {
             (Outcome::Skipped { reason: SkipReason::GoneAtSource }, Some(reason)) => {
                 Ok(Outcome::Skipped { reason })
             }
             (outcome, _) => Ok(outcome),
         };
     }
-    copy(copier, route, job, destination_key).await
+    match copy(copier, journal, route, job, destination_key.clone()).await? {
+        // An event says that the key may have changed, and it has: so it is with one whose copy a killed worker finished too late.
+        Outcome::Skipped { reason: SkipReason::GoneAtSource } if is_mirrored_event(route, job) => {
+            match deletion::delete(copier, journal, route, &again(job), &destination_key).await? {
+                Deletion::Deleted => Ok(Outcome::Deleted),
+                Deletion::NothingThere => Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource }),
+                Deletion::CameBack | Deletion::Skipped(SkipReason::StillAtSource) => {
+                    copy(copier, journal, route, &again(job), destination_key).await
+                }
+                Deletion::Skipped(reason) => Ok(Outcome::Skipped { reason }),
+            }
+        }
+        outcome => Ok(outcome),
+    }
+}
+
+/// The job without what it says of either side.
+fn again(job: &Job) -> Job {
+    Job { task: job.task.clone(), run: job.run.clone(), origin: job.origin, ..Job::for_key(job.key.clone()) }
+}
+
+/// Several buckets may send to one queue, and keys of one are not keys of another.
+fn is_of_another_bucket(route: &Route, job: &Job) -> bool {
+    let named = job.bucket.as_ref().filter(|_| job.origin == Some(Origin::Event));
+    named.is_some_and(|bucket| *bucket != route.task.source.bucket)
+}
+
+fn is_mirrored_event(route: &Route, job: &Job) -> bool {
+    route.task.deletes != Deletes::Keep && job.origin == Some(Origin::Event)
 }
 
 /// What a round found at the destination, and what the next write must therefore insist on.
@@ -82,7 +113,13 @@ enum Seen {
     Generation(Option<ETag>),
 }
 
-async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: Key) -> Result<Outcome> {
+async fn copy(
+    copier: &Copier,
+    journal: &dyn DeleteJournal,
+    route: &Arc<Route>,
+    job: &Job,
+    destination_key: Key,
+) -> Result<Outcome> {
     let mut wanted = Wanted::hinted(job);
     let mut seen = match &job.destination {
         None => Seen::Unknown,
@@ -114,6 +151,9 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
                 }
                 return Ok(Outcome::UpToDate);
             }
+            if round == 0 && is_superseded(route, job, &source, destination.as_ref()) {
+                return Ok(Outcome::Skipped { reason: SkipReason::Superseded });
+            }
             seen = destination.map_or(Seen::Absent, |head| Seen::Generation(head.etag));
             wanted = Wanted::now(source);
         }
@@ -130,14 +170,13 @@ async fn copy(copier: &Copier, route: &Arc<Route>, job: &Job, destination_key: K
             job: Some(JobName { task: job.task.clone(), run: job.run.clone() }),
         };
         match copier.copy(route, request).await {
-            Ok(copied) if later_scans_can_tell(route, &copied) => return Ok(Outcome::Copied(copied)),
-            Ok(copied) => match find(&route.source, &job.key).await? {
-                Some(source) if source.etag != copied.source_etag => {
-                    // A change that came while the copy was being written, and that its newer date would hide for ever.
-                    seen = Seen::Generation(copied.destination_etag);
-                    wanted = Wanted::now(source);
+            Ok(copied) => match after_write(copier, journal, route, job, &destination_key, copied).await? {
+                AfterWrite::Ended(outcome) => return Ok(outcome),
+                AfterWrite::Changed { source, destination_etag } => {
+                    seen = Seen::Generation(destination_etag);
+                    wanted = Wanted::now(*source);
                 }
-                _ => return Ok(Outcome::Copied(copied)),
+                AfterWrite::LookAgain => seen = Seen::Unknown,
             },
             Err(CopyError::Divided { parts }) => return Ok(Outcome::Divided { parts }),
             Err(CopyError::SourceGone) => {
@@ -243,6 +282,68 @@ fn known_class(job: &Job) -> KnownClass {
         (None, Some(Origin::Scan)) => KnownClass::Known(None),
         (None, _) => KnownClass::Unknown,
     }
+}
+
+/// What the source says once a copy is written.
+enum AfterWrite {
+    /// Nothing more is to be done.
+    Ended(Outcome),
+    /// It has another generation, whose change the copy's newer date would hide for ever.
+    Changed { source: Box<ObjectHead>, destination_etag: Option<ETag> },
+    /// Nobody knows what either side has.
+    LookAgain,
+}
+
+async fn after_write(
+    copier: &Copier,
+    journal: &dyn DeleteJournal,
+    route: &Arc<Route>,
+    job: &Job,
+    destination_key: &Key,
+    copied: Copied,
+) -> Result<AfterWrite> {
+    if later_scans_can_tell(route, &copied) && !may_outlive(route, job, &copied) {
+        return Ok(AfterWrite::Ended(Outcome::Copied(copied)));
+    }
+    Ok(match find(&route.source, &job.key).await? {
+        Some(source) if source.etag != copied.source_etag => {
+            AfterWrite::Changed { source: Box::new(source), destination_etag: copied.destination_etag }
+        }
+        None if route.task.deletes != Deletes::Keep => {
+            // Who was told of the delete found nothing to delete yet. Only what was written here goes.
+            let written =
+                Job { destination: copied.destination_etag.map(SeenAtDestination::Etag), ..again(job) };
+            match deletion::delete(copier, journal, route, &written, destination_key).await? {
+                Deletion::Deleted => AfterWrite::Ended(Outcome::Deleted),
+                Deletion::NothingThere => {
+                    AfterWrite::Ended(Outcome::Skipped { reason: SkipReason::GoneAtSource })
+                }
+                Deletion::CameBack | Deletion::Skipped(_) => AfterWrite::LookAgain,
+            }
+        }
+        _ => AfterWrite::Ended(Outcome::Copied(copied)),
+    })
+}
+
+/// Whether the copy may be of an object that is gone by now, and nobody else would notice: a delete that an event told of came to its
+/// end while the copy was being written, or the copy took long.
+fn may_outlive(route: &Route, job: &Job, copied: &Copied) -> bool {
+    let in_parts = copied.destination_etag.as_ref().is_some_and(|etag| etag.parts().is_some());
+    route.task.deletes != Deletes::Keep && (job.origin == Some(Origin::Event) || in_parts)
+}
+
+/// Whether the job of an append has nothing to do: there is a later state, and the event that tells of it waits on the queue. An object
+/// that never comes to rest is copied every [`APPENDED_STALE_MAX`] all the same.
+fn is_superseded(route: &Route, job: &Job, source: &ObjectHead, destination: Option<&ObjectHead>) -> bool {
+    if !job.appended {
+        return false;
+    }
+    let has_grown = match (&job.etag, &source.etag) {
+        (Some(told), Some(now)) => told != now,
+        _ => job.size.is_some_and(|told| told != source.size_bytes),
+    };
+    let copied_at = destination.and_then(|copy| copy.last_modified);
+    has_grown && copied_at.is_some_and(|at| route.clock.now() - at < APPENDED_STALE_MAX)
 }
 
 /// Whether a later comparison would see by ETag if the source had changed before the copy was finished. If not, it would go by

@@ -60,6 +60,8 @@ pub struct Event {
 pub enum Change {
     /// It is new, other than before, or readable again.
     Changed,
+    /// Bytes were added at its end, and more may be soon.
+    Appended,
     /// It is gone, or one of its versions is.
     Removed,
 }
@@ -279,7 +281,7 @@ impl Notification {
 impl Event {
     fn action(&self) -> Action {
         match self.change {
-            Change::Changed => Action::Copy,
+            Change::Changed | Change::Appended => Action::Copy,
             Change::Removed => Action::Delete,
         }
     }
@@ -291,6 +293,9 @@ impl Event {
             size: self.size_bytes,
             etag: self.etag.clone(),
             version_id: self.version_id.clone(),
+            bucket: self.bucket.clone(),
+            event_time: self.time,
+            appended: self.change == Change::Appended,
             origin: Some(Origin::Event),
             ..Job::for_key(self.key.clone())
         }

@@ -66,6 +66,15 @@ pub struct Job {
     /// Who made the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The bucket that an event is about, as an S3 client would name it, where its sender says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// When what an event tells of happened, by its sender's clock.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub event_time: Option<OffsetDateTime>,
+    /// Whether the event tells of bytes added at the object's end, and the job has waited for more of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub appended: bool,
     /// What the destination held when the job was made. Spares the worker a HEAD and makes its write conditional.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<SeenAtDestination>,
@@ -191,6 +200,9 @@ impl Job {
             parked_since: None,
             last_modified: None,
             origin: None,
+            bucket: None,
+            event_time: None,
+            appended: false,
             destination: None,
             found: None,
         }
@@ -215,6 +227,9 @@ struct Wire {
     parked_since: Option<String>,
     last_modified: Option<String>,
     origin: Option<serde_json::Value>,
+    bucket: Option<serde_json::Value>,
+    event_time: Option<serde_json::Value>,
+    appended: Option<serde_json::Value>,
     destination: Option<SeenAtDestination>,
     found: Option<serde_json::Value>,
     upload_id: Option<serde_json::Value>,
@@ -308,6 +323,9 @@ impl Message {
             parked_since: wire.parked_since.as_deref().and_then(moment),
             last_modified: wire.last_modified.as_deref().and_then(moment),
             origin: wire.origin.and_then(|origin| serde_json::from_value(origin).ok()),
+            bucket: wire.bucket.as_ref().and_then(|bucket| bucket.as_str()).map(str::to_owned),
+            event_time: wire.event_time.as_ref().and_then(|time| time.as_str()).and_then(moment),
+            appended: wire.appended.is_some_and(|appended| appended == true),
             destination: wire.destination,
             found: wire.found.and_then(|found| serde_json::from_value(found).ok()),
         }))
@@ -380,6 +398,9 @@ mod tests {
                 parked_since: OffsetDateTime::from_unix_timestamp(1_800_000_000).ok(),
                 last_modified: OffsetDateTime::from_unix_timestamp(1_700_000_000).ok(),
                 origin: Some(Origin::Scan),
+                bucket: delete.then(|| "b".to_owned()),
+                event_time: OffsetDateTime::from_unix_timestamp(1_700_000_001).ok(),
+                appended: !delete,
                 destination: match seen {
                     0 => None,
                     1 => Some(SeenAtDestination::Absent),

@@ -26,6 +26,7 @@ mod key;
 pub mod key_source;
 pub mod keyspace;
 pub mod large;
+pub mod latencies;
 pub mod listing;
 pub mod manifest;
 pub mod metric;

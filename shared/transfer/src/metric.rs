@@ -5,8 +5,13 @@
 //! name means the same everywhere.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
+use crate::latencies::Latencies;
 use crate::receipt::{Outcome, Receipt, ReceiptSink};
+
+/// The name of what is measured of events: how long after each the destination agreed, in milliseconds.
+pub const EVENT_LAG: &str = "EventLag";
 
 /// A thing that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,26 +97,39 @@ impl Metric {
 
 /// Running counts. A sink of receipts, so that what happened to objects counts itself.
 #[derive(Debug, Default)]
-pub struct Measures([AtomicU64; Metric::ALL.len()]);
+pub struct Measures {
+    counts: [AtomicU64; Metric::ALL.len()],
+    event_lags: Mutex<Latencies>,
+}
 
 impl Measures {
     /// Counts some more.
     pub fn add(&self, metric: Metric, count: u64) {
-        self.0[metric as usize].fetch_add(count, Relaxed);
+        self.counts[metric as usize].fetch_add(count, Relaxed);
     }
 
     /// The counts that are not zero, which are zero after that.
     pub fn take(&self) -> Vec<(Metric, u64)> {
         Metric::ALL
             .into_iter()
-            .map(|metric| (metric, self.0[metric as usize].swap(0, Relaxed)))
+            .map(|metric| (metric, self.counts[metric as usize].swap(0, Relaxed)))
             .filter(|(_, count)| *count > 0)
             .collect()
     }
 }
 
+impl Measures {
+    /// How long after their events the destination agreed, since the last time this was asked.
+    pub fn take_event_lags(&self) -> Latencies {
+        std::mem::take(&mut *self.event_lags.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl ReceiptSink for Measures {
     fn record(&self, receipt: &Receipt) {
+        if let Some(lag) = receipt.lag() {
+            self.event_lags.lock().unwrap_or_else(PoisonError::into_inner).add(lag);
+        }
         match &receipt.outcome {
             Outcome::Copied(copied) => {
                 self.add(Metric::ObjectsCopied, 1);

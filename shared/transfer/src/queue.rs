@@ -7,6 +7,7 @@
 pub mod lanes;
 pub mod memory;
 pub mod outbox;
+pub mod shared_outbox;
 
 use std::fmt;
 use std::sync::Arc;

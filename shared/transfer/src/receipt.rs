@@ -7,6 +7,7 @@ mod stored;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct Receipt {
     /// When the job ended.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
+    /// When what its event tells of happened, by the source's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub event_time: Option<OffsetDateTime>,
     /// Which delivery of the message this was, from 1.
     pub attempt: u32,
     /// What was to be done.
@@ -43,6 +47,18 @@ pub struct Receipt {
     /// What happened.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+impl Receipt {
+    /// How long after its event the destination agreed, where it does now; zero where the two clocks contradict each other.
+    pub fn lag(&self) -> Option<Duration> {
+        match self.outcome {
+            Outcome::Copied(_) | Outcome::HistoryCopied { .. } | Outcome::Deleted => {
+                Some(Duration::try_from(self.at - self.event_time?).unwrap_or_default())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What happened.
@@ -174,6 +190,10 @@ pub enum SkipReason {
     DeletesNotAllowed,
     /// A deletion was asked for, but somebody has written to the destination since.
     ChangedAtDestination,
+    /// The event is about an object of another bucket than the task's.
+    OtherBucket,
+    /// The object was appended to since, of which there is an event of its own.
+    Superseded,
 }
 
 impl fmt::Display for SkipReason {
@@ -185,6 +205,8 @@ impl fmt::Display for SkipReason {
             Self::StillAtSource => "still at the source",
             Self::DeletesNotAllowed => "the task does not allow deletes",
             Self::ChangedAtDestination => "changed at the destination",
+            Self::OtherBucket => "an event of another bucket",
+            Self::Superseded => "appended to since",
         })
     }
 }
@@ -271,6 +293,7 @@ mod tests {
             task: None,
             run: Some("r1".into()),
             at: OffsetDateTime::UNIX_EPOCH,
+            event_time: None,
             attempt: 1,
             action: Action::Delete,
             found: Some(Found::Extra),

@@ -80,6 +80,45 @@ async fn an_http_trigger_of_function_compute_does_not_pass_for_an_event() {
     assert_eq!(listener.post("/webhook", &headers, b"{}").await.status, 401);
 }
 
+/// Off the platform nobody has asked who invokes: a secret is not to be got round by naming another path.
+#[tokio::test]
+async fn an_invocation_is_believed_only_where_the_platform_is() {
+    let harbour = Harbour::start().await;
+    let body = sample("oss-fc-put-object.json");
+    let elsewhere = Listener::on_function_compute(with_secret(harbour.program())).await;
+    let answer = elsewhere.post("/invoke", &[], &body).await;
+    assert_eq!((answer.status, harbour.keys().await), (404, vec![]), "{}", answer.head);
+    let signed = signature(&body);
+    assert_eq!(elsewhere.post("/invoke", &[("x-ferry-signature", &signed)], &body).await.status, 200);
+    assert_eq!(harbour.keys().await, [REPORT]);
+    let platform = with_secret(harbour.program()).env("FC_FUNCTION_NAME", "events");
+    let platform = Listener::on_function_compute(platform).await;
+    assert_eq!(platform.post("/invoke", &[], &body).await.status, 200);
+    assert_eq!(harbour.keys().await, [REPORT]);
+    let plain = Listener::on_http(with_secret(harbour.program())).await;
+    assert_eq!(plain.post("/invoke", &[("x-fc-control-path", "/invoke")], &body).await.status, 401);
+}
+
+#[tokio::test]
+async fn senders_that_stop_in_mid_sentence_keep_nobody_out() {
+    let harbour = Harbour::start().await;
+    let listener = Listener::on_function_compute(harbour.program()).await;
+    let mut stalled = Vec::new();
+    for number in 0..300 {
+        let mut connection = TcpStream::connect(listener.address).await.expect("connected");
+        let head = match number % 3 {
+            0 => "POST /invoke HTTP/1.1\r\nHost: a\r\nContent-Le",
+            1 => "POST /invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n{",
+            _ => "POST /webhook HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        };
+        connection.write_all(head.as_bytes()).await.expect("sent");
+        stalled.push(connection);
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(listener.post("/invoke", &[], &sample("oss-fc-put-object.json")).await.status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn a_webhook_is_let_in_by_its_signature() {
     let harbour = Harbour::start().await;

@@ -1,18 +1,24 @@
 //! Plain HTTP: a webhook for anything that can post one.
 //!
 //! Owns: the routes, the statuses and reading bodies within bounds. Invariant: 2xx only when the queue has every job; 401 for who is not let
-//! in, 400 for what can never be read, 503 for what is to be sent again.
+//! in, 400 for what can never be read, 503 and 408 for what is to be sent again.
+
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use http_body_util::BodyExt as _;
 
-use super::{BODY_BYTES_MAX, Door, Failure};
+use super::{BODY_BYTES_MAX, Door, Failure, Room};
 use crate::auth::{Presented, SIGNATURE_HEADER};
 use crate::handler::Accepted;
+
+/// Longest that a body may take to arrive. A usual notification is one packet.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Takes notifications by POST on every path; answers `/healthz`.
 pub fn router(door: Door) -> Router {
@@ -28,16 +34,11 @@ pub(super) async fn webhook(State(door): State<Door>, request: Request) -> Respo
     if method != axum::http::Method::POST && method != axum::http::Method::PUT {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
     }
-    let place = match door.place().await {
-        Ok(place) => place,
-        Err(failure) => return failed(&failure),
-    };
     let (parts, body) = request.into_parts();
-    let taken = match read(body).await {
-        Ok(body) => door.take(&presented(&parts.headers), &body).await,
-        Err(response) => return response,
+    let taken = match read(&door, body).await {
+        Ok((body, _room)) => door.take(&presented(&parts.headers), &body).await,
+        Err(failure) => Err(failure),
     };
-    drop(place);
     answer(taken)
 }
 
@@ -49,12 +50,27 @@ fn welcome(headers: &HeaderMap) -> Response {
         .into_response()
 }
 
-/// The body, unless it is too long or breaks off.
-pub(super) async fn read(body: Body) -> Result<axum::body::Bytes, Response> {
-    axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_too_long_or_broken| {
-        let message = format!("the body is longer than {BODY_BYTES_MAX} bytes, or broke off\n");
-        (StatusCode::PAYLOAD_TOO_LARGE, message).into_response()
-    })
+/// The body, with its room in the budget, unless it is too long, breaks off or does not arrive in time.
+pub(super) async fn read(door: &Door, body: Body) -> Result<(Bytes, Room), Failure> {
+    match tokio::time::timeout(BODY_WITHIN, collect(door, body)).await {
+        Ok(read) => read,
+        Err(_elapsed) => Err(Failure::TooSlow),
+    }
+}
+
+async fn collect(door: &Door, mut body: Body) -> Result<(Bytes, Room), Failure> {
+    let mut room = door.room().await?;
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_broken| Failure::Broken)?.into_data() else { continue };
+        let length = bytes.len() + data.len();
+        if length > BODY_BYTES_MAX {
+            return Err(Failure::TooLong);
+        }
+        door.grow(&mut room, length).await?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.into(), room))
 }
 
 pub(super) fn presented(headers: &HeaderMap) -> Presented<'_> {
@@ -80,4 +96,67 @@ pub(super) fn failed(failure: &Failure) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ferry_testkit::{MemoryQueue, MemoryQueueConfig};
+    use ferry_transfer::SystemClock;
+    use ferry_transfer::queue::shared_outbox::SharedOutbox;
+    use ferry_transfer::retry::Backoff;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::auth::Authenticator;
+    use crate::handler::Handler;
+    use crate::rules::Rules;
+
+    fn door() -> Door {
+        let queue = MemoryQueue::new(MemoryQueueConfig::default());
+        let clock = Arc::new(SystemClock);
+        let handler = Handler {
+            rules: Rules::default(),
+            outbox: SharedOutbox::new(queue, Arc::clone(&clock) as _, Backoff::default()),
+            clock,
+            append_wait: Duration::ZERO,
+            send_within: Duration::from_secs(1),
+        };
+        Door::new(handler, Authenticator::HostDecides)
+    }
+
+    /// What arrives of a body, and then nothing more.
+    fn stalled(bytes: usize) -> Body {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b' '; bytes]))]);
+        Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_gives_its_room_back_in_time() {
+        let door = door();
+        let begun = Instant::now();
+        let read = read(&door, stalled(1)).await;
+        assert!(matches!(read, Err(Failure::TooSlow)));
+        assert_eq!(begun.elapsed(), BODY_WITHIN);
+        drop(read);
+        let whole = door.budget.available_permits();
+        let (_body, _room) = super::read(&door, Body::from("{}")).await.expect("read");
+        assert_eq!(door.budget.available_permits(), whole - 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_bodies_hold_together_is_bounded() {
+        let door = door();
+        let slow = (0..60).map(|_| read(&door, stalled(BODY_BYTES_MAX)));
+        let ended = futures::future::join_all(slow).await;
+        let busy = ended.iter().filter(|ended| matches!(ended, Err(Failure::Busy))).count();
+        assert!((20..60).contains(&busy), "{busy} of 60 found no room");
+        assert!(matches!(
+            read(&door, Body::from(vec![b' '; BODY_BYTES_MAX + 1])).await,
+            Err(Failure::TooLong)
+        ));
+        let (body, _room) = read(&door, Body::from("{}")).await.expect("room again");
+        assert_eq!(&body[..], b"{}");
+    }
 }

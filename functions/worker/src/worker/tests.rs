@@ -53,6 +53,7 @@ impl ReceiptSink for Receipts {
 }
 
 mod deletes;
+mod events;
 mod invocation;
 mod notifications;
 mod versions;
@@ -114,7 +115,9 @@ impl Stage {
             |store: &str| Location { store: store.into(), bucket: store.into(), prefix: String::new() };
         let mut task = Task::new("t", location("source"), location("destination"));
         rules(&mut task);
-        let route = Arc::new(Route::new(task, wrapped(&source_faults), wrapped(&destination_faults)));
+        let mut route = Route::new(task, wrapped(&source_faults), wrapped(&destination_faults));
+        route.clock = Arc::clone(&clock) as _;
+        let route = Arc::new(route);
         // Small enough that a body of a hundred bytes sees all three ways: in memory, streamed, in parts.
         let copy = CopySettings {
             multipart_threshold_bytes: 64,

@@ -8,19 +8,25 @@ use std::sync::Arc;
 use super::{copy, find};
 use crate::Result;
 use crate::copy::{Copier, CopyError, PartProgress};
+use crate::deletion::DeleteJournal;
 use crate::job::{Job, PartJob};
 use crate::receipt::{Outcome, PartEnd, SkipReason};
 use crate::route::Route;
 
 /// Does one part, and the end of its object where it is the last.
-pub async fn agree_part(copier: &Copier, route: &Arc<Route>, job: &PartJob) -> Result<Outcome> {
+pub async fn agree_part(
+    copier: &Copier,
+    journal: &dyn DeleteJournal,
+    route: &Arc<Route>,
+    job: &PartJob,
+) -> Result<Outcome> {
     let destination_key = route.destination_key(&job.key)?;
     let ended = |end| Outcome::Part { part_number: job.part_number, end };
     match copier.copy_one_part(route, job, &destination_key).await {
         Ok(PartProgress::MoreToCome) => Ok(ended(PartEnd::Copied)),
         // Another generation is another upload, and other parts.
         Ok(PartProgress::AllThere) | Err(CopyError::SourceChanged) => {
-            copy(copier, route, &object_job(job), destination_key).await
+            copy(copier, journal, route, &object_job(job), destination_key).await
         }
         Err(CopyError::UploadGone(_)) => Ok(ended(PartEnd::Outlived)),
         Err(CopyError::SourceGone) => {

@@ -31,6 +31,7 @@ fn receipt(key: &Key, outcome: Outcome) -> Receipt {
         task: None,
         run: None,
         at: OffsetDateTime::UNIX_EPOCH,
+        event_time: None,
         attempt: 1,
         action: Action::Copy,
         found: None,

@@ -1,7 +1,8 @@
 //! What the names of events mean.
 //!
 //! Owns: the names that S3 and all who follow it use, `ObjectCreated:Put` and on. Invariant: a name that is not known is
-//! [`IgnoredWhy::Unknown`], never an event; a record without a name is one, since an event is a hint.
+//! [`IgnoredWhy::Unknown`], never an event; a record without a name is one, since an event is a hint. A change of the storage class or the
+//! access tier alone is never one, by whatever name: no comparison goes by it, and an object that becomes readable again is restored.
 
 use super::{Change, IgnoredWhy};
 
@@ -13,6 +14,7 @@ pub(super) enum Kind {
 }
 
 pub(super) const CHANGED: Kind = Kind::Event(Change::Changed);
+pub(super) const APPENDED: Kind = Kind::Event(Change::Appended);
 pub(super) const REMOVED: Kind = Kind::Event(Change::Removed);
 pub(super) const UPLOAD: Kind = Kind::Ignored(IgnoredWhy::Upload);
 pub(super) const READ: Kind = Kind::Ignored(IgnoredWhy::Read);
@@ -45,15 +47,18 @@ pub(super) fn of(name: Option<&str>) -> Kind {
             | "Replication"
             | "LifecycleTransition"
             | "ObjectTransition"
+            | "IntelligentTiering"
             | "Scanner"
             | "BucketCreated"
             | "BucketRemoved",
             _,
         )
         | ("ObjectRemoved", "NoOP")
+        | ("ObjectModified", "ChangeStorageClass")
         | ("ObjectRestore", "Post" | "Delete") => NOT_CONTENT,
         ("ObjectAccessed" | "ObjectDownloaded", _) => READ,
-        ("ObjectCreated" | "ObjectModified" | "ObjectTagging" | "IntelligentTiering", _)
+        ("ObjectCreated", "AppendObject") => APPENDED,
+        ("ObjectCreated" | "ObjectModified" | "ObjectTagging", _)
         | ("ObjectRestore", "Completed" | "FinishRestore")
         | ("ObjectReplication", "ObjectCreated" | "ObjectModified")
         | ("ObjectSynced", "Create" | "*") => CHANGED,

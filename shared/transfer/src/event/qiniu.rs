@@ -37,7 +37,8 @@ pub(super) fn records(message: &Value) -> Option<Vec<Reading>> {
 
 fn kind(name: &str) -> Kind {
     match name.strip_prefix("kodo:").unwrap_or(name) {
-        "put" | "copy" | "append" | "mkfile" | "enable" | "restore:completed" => kind::CHANGED,
+        "append" => kind::APPENDED,
+        "put" | "copy" | "mkfile" | "enable" | "restore:completed" => kind::CHANGED,
         "move" | "delete" | "disable" => kind::REMOVED,
         other => kind::of(Some(other)),
     }

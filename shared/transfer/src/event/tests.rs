@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::job::Incoming;
-use Change::{Changed, Removed};
+use Change::{Appended, Changed, Removed};
 
 const REPORT: &str = "备份/2026 年报+终稿 100%.pdf";
 const LITERAL: &str = "raw/already%20encoded+key/%E4%B8%AD%25.csv";
@@ -52,7 +52,7 @@ const EVENTS: &[Expected] = &[
         HZ,
         &[(Changed, "copy of/备份/2026 年报+终稿 100%.pdf", Some(29203))],
     ),
-    expected("oss-fc-append-object.json", HZ, &[(Changed, LOG, Some(131_072))]),
+    expected("oss-fc-append-object.json", HZ, &[(Appended, LOG, Some(131_072))]),
     expected("oss-fc-complete-multipart-upload.json", HZ, &[(Changed, VIDEO, Some(21_474_836_480))]),
     expected("oss-fc-put-symlink.json", HZ, &[(Changed, "links/latest 报告.pdf", Some(0))]),
     expected("oss-fc-overwrite-smaller-negative-delta.json", HZ, &[(Changed, PHOTO, Some(1024))]),
@@ -256,6 +256,23 @@ fn kinds_nobody_knows_are_counted_and_those_without_a_name_are_looked_at() {
     assert!(unknown.events.is_empty());
     let nameless = parse(&text.replace("\"eventName\"", "\"other\"")).expect("read");
     assert_eq!(nameless.events.len(), 1);
+}
+
+#[test]
+fn a_change_of_the_storage_class_alone_is_no_event_by_whatever_name() {
+    let by = |file: &str, name: &str, other: &str| parse(&fixture(file).replace(name, other)).expect("read");
+    for read in [
+        by("s3-sqs-object-created-put.json", "ObjectCreated:Put", "IntelligentTiering"),
+        by("s3-sqs-object-created-put.json", "ObjectCreated:Put", "LifecycleTransition"),
+        by("minio-webhook-object-created-put.json", "ObjectCreated:Put", "ObjectTransition:Complete"),
+        by("s3-eventbridge-object-created.json", "Object Created", "Object Access Tier Changed"),
+        by("s3-eventbridge-object-created.json", "Object Created", "Object Storage Class Changed"),
+        by("oss-fc-update-object-meta.json", "UpdateObjectMeta", "ChangeStorageClass"),
+        by("ceph-object-created-put.json", "ObjectCreated:Put", "ObjectLifecycle:Transition:Current"),
+    ] {
+        assert!(read.events.is_empty(), "{read:?}");
+        assert_eq!(read.ignored[0].why, IgnoredWhy::NotContent, "{read:?}");
+    }
 }
 
 #[test]

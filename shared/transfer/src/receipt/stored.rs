@@ -97,6 +97,7 @@ mod tests {
             task: None,
             run: run.map(str::to_owned),
             at: OffsetDateTime::UNIX_EPOCH,
+            event_time: None,
             attempt: 1,
             action: crate::job::Action::Copy,
             found: None,

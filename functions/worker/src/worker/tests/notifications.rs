@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 fn record(name: &str, key: &str) -> serde_json::Value {
-    json!({ "eventSource": "aws:s3", "eventName": name, "s3": { "bucket": { "name": "b" }, "object": { "key": key } } })
+    json!({ "eventSource": "aws:s3", "eventName": name, "s3": { "bucket": { "name": "source" }, "object": { "key": key } } })
 }
 
 fn notification(records: &[serde_json::Value]) -> String {
@@ -90,4 +90,47 @@ async fn a_delete_where_the_task_keeps_objects_says_so() {
     stage.deliver(&notification(&[record("ObjectRemoved:Delete", "a")]), 1).await;
     assert_eq!(stage.last_outcome(), Outcome::Skipped { reason: SkipReason::DeletesNotAllowed });
     assert!(stage.destination.get("a").is_some());
+}
+
+#[tokio::test]
+async fn a_job_is_buried_once_however_often_its_neighbours_come_back() {
+    let stage = Stage::new(Deletes::Keep);
+    stage.source.put_object("forbidden", "one");
+    stage.source.put_object("late", "two");
+    let body = notification(&[record("ObjectCreated:Put", "forbidden"), record("ObjectCreated:Put", "late")]);
+    stage.source_faults.script(|call| {
+        let fails = |key: &str| call.key.is_some_and(|called| called.as_str() == key);
+        match call.operation {
+            Operation::GetObject if fails("forbidden") => Some(StoreFault::Fail(ErrorKind::PermissionDenied)),
+            Operation::GetObject if fails("late") => Some(StoreFault::Fail(ErrorKind::Transient)),
+            _ => None,
+        }
+    });
+    for attempt in [1, 2] {
+        assert_eq!(stage.deliver(&body, attempt).await.batch_item_failures.len(), 1);
+        assert_eq!(stage.dead().await.len(), 0, "it would be buried at every delivery");
+    }
+    assert_eq!(stage.deliver(&body, 3).await.batch_item_failures, []);
+    assert_eq!(stage.dead().await.len(), 2);
+    let receipts = stage.receipts.0.lock().expect("lock");
+    let of_forbidden = receipts.iter().filter(|receipt| receipt.key.as_str() == "forbidden");
+    let last = |receipt: &&Receipt| matches!(receipt.outcome, Outcome::Failed(Failed { last: true, .. }));
+    assert_eq!(of_forbidden.filter(last).count(), 1, "{receipts:?}");
+}
+
+#[tokio::test]
+async fn an_event_of_another_bucket_is_nobody_s_business() {
+    let stage = Stage::new(mirror());
+    stage.source.put_object("a", "of the task's bucket");
+    stage.destination.put_object("gone", "its copy");
+    for name in ["ObjectCreated:Put", "ObjectRemoved:Delete"] {
+        for key in ["a", "gone"] {
+            let mut foreign = record(name, key);
+            foreign["s3"]["bucket"]["name"] = "another".into();
+            assert_eq!(stage.deliver(&notification(&[foreign]), 1).await.batch_item_failures, []);
+            assert_eq!(stage.last_outcome(), Outcome::Skipped { reason: SkipReason::OtherBucket });
+        }
+    }
+    assert_eq!(stage.destination.keys(), ["gone"]);
+    assert_eq!(stage.dead().await.len(), 0);
 }
