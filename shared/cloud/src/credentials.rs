@@ -3,7 +3,7 @@
 //! Owns: the forms of `credentials:` and `--source-credentials`, and fetching what they point at. Does not own: signing. Invariant: no value
 //! appears in a `Debug`, an error or a log; errors name the reference.
 
-mod keyring;
+pub(crate) mod keyring;
 mod parse;
 mod provider;
 mod words;

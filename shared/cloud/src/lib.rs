@@ -3,8 +3,10 @@
 //! Everything that knows an AWS SDK type lives here, behind [`ferry_transfer::ObjectStore`] and [`ferry_transfer::Queue`].
 //! [`connect`] turns one entry of `stores:` in `ferry.yaml` into an [`S3Account`], which hands out buckets.
 
+mod aws_api;
 pub mod credentials;
 mod customer_key;
+pub mod deployment;
 pub mod documents;
 pub mod emf;
 mod http_client;
@@ -15,6 +17,7 @@ pub mod parameters;
 pub mod probe;
 pub mod profile;
 pub mod s3;
+pub mod schedules;
 pub mod sqs;
 pub mod store_config;
 mod wire;

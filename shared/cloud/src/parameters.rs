@@ -7,106 +7,147 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ferry_transfer::Result;
+use ferry_transfer::{Error, ErrorKind, Result};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::aws_api::{AwsApi, Call, Service};
 
 /// Where documents are kept by name.
 #[async_trait]
 pub trait Parameters: Send + Sync + fmt::Debug {
     /// The value of that name, decrypted; `None` where there is no such name.
     async fn get(&self, name: &str) -> Result<Option<String>>;
+
+    /// Writes it, whether or not there was one; its version then.
+    async fn put(&self, name: &str, value: &str, secrecy: Secrecy) -> Result<u64>;
+
+    /// Removes it; whether there was one.
+    async fn remove(&self, name: &str) -> Result<bool>;
+
+    /// Those directly under a path, by name.
+    async fn list(&self, path: &str) -> Result<Vec<Parameter>>;
 }
 
 /// Parameters shared by those who ask.
 pub type SharedParameters = Arc<dyn Parameters>;
 
-/// SSM Parameter Store, reached as the AWS tools would from here.
-///
-/// # Errors
-///
-/// `Configuration` in a build without the feature `ssm`.
-pub async fn ssm() -> Result<SharedParameters> {
-    ssm::connect().await
+/// How a value is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// As it is.
+    Plain,
+    /// Encrypted with the account's key for parameters.
+    Secret,
 }
 
-#[cfg(feature = "ssm")]
-mod ssm {
-    use std::sync::Arc;
-    use std::time::Duration;
+/// A parameter that is there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its whole name.
+    pub name: String,
+    /// Its value, decrypted.
+    pub value: String,
+    /// Counts its writings, from 1.
+    pub version: u64,
+}
 
-    use async_trait::async_trait;
-    use aws_sdk_ssm::Client;
-    use aws_sdk_ssm::error::SdkError;
-    use aws_sdk_ssm::operation::get_parameter::GetParameterError;
-    use ferry_transfer::{Error, ErrorKind, Result, chain};
-
-    use super::{Parameters, SharedParameters};
-    use crate::http_client;
-
-    /// Longest wait for an answer, the SDK's own three attempts included.
-    const TIMEOUT: Duration = Duration::from_secs(30);
-
-    /// A client of SSM Parameter Store.
-    #[derive(Debug)]
-    pub(crate) struct SsmParameters(pub(crate) Client);
-
-    pub(super) async fn connect() -> Result<SharedParameters> {
-        let config = aws_config::defaults(http_client::behavior_version())
-            .http_client(http_client::shared())
-            .timeout_config(http_client::timeouts().into_builder().operation_timeout(TIMEOUT).build())
-            .load()
-            .await;
-        Ok(Arc::new(SsmParameters(Client::new(&config))))
+impl fmt::Debug for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parameter")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
+}
 
-    #[async_trait]
-    impl Parameters for SsmParameters {
-        async fn get(&self, name: &str) -> Result<Option<String>> {
-            // Boxed: a large future, and every command waits for one of these.
-            match Box::pin(self.0.get_parameter().name(name).with_decryption(true).send()).await {
-                Ok(answer) => Ok(answer.parameter.and_then(|parameter| parameter.value)),
-                Err(error) => match error.as_service_error() {
-                    Some(GetParameterError::ParameterNotFound(_)) => Ok(None),
-                    _ => Err(refused(name, &error)),
-                },
-            }
+/// SSM Parameter Store, reached as the AWS tools would from here.
+pub async fn ssm() -> Result<SharedParameters> {
+    Ok(Arc::new(SsmParameters(AwsApi::connect(Service::Ssm).await?)))
+}
+
+/// SSM Parameter Store. Source: AWS Systems Manager API Reference, version 2014-11-06.
+#[derive(Debug)]
+pub(crate) struct SsmParameters(pub(crate) AwsApi);
+
+impl SsmParameters {
+    async fn ask(&self, operation: &'static str, right: &str, name: &str, body: Value) -> Result<Value> {
+        let call = Call {
+            operation,
+            method: Method::POST,
+            path: "/".to_owned(),
+            target: Some(format!("AmazonSSM.{operation}")),
+            body: Some(body),
+        };
+        self.0.ask(call).await.map_err(|error| {
+            let kind = match error.kind() {
+                // What a store would say of an object is a matter of configuration here.
+                ErrorKind::PermissionDenied | ErrorKind::InvalidInput => ErrorKind::Configuration,
+                kind => kind,
+            };
+            let advice = format!("check the region ({}) and the rights {right}", self.0.region());
+            let refused = Error::new(kind, format!("the parameter {name}: {advice}"));
+            if kind == ErrorKind::NotFound { error } else { refused.caused_by(error) }
+        })
+    }
+}
+
+#[async_trait]
+impl Parameters for SsmParameters {
+    async fn get(&self, name: &str) -> Result<Option<String>> {
+        let body = json!({ "Name": name, "WithDecryption": true });
+        match self.ask("GetParameter", "ssm:GetParameter and kms:Decrypt", name, body).await {
+            Ok(answer) => Ok(answer["Parameter"]["Value"].as_str().map(str::to_owned)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    fn refused(name: &str, error: &SdkError<GetParameterError>) -> Error {
-        let kind = match error {
-            SdkError::ServiceError(answer) => match answer.err().meta().code() {
-                Some("ThrottlingException" | "Throttling") => ErrorKind::Throttled,
-                _ if answer.raw().status().is_server_error() => ErrorKind::Transient,
-                _ => ErrorKind::Configuration,
-            },
-            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | SdkError::TimeoutError(_) => {
-                ErrorKind::Transient
-            }
-            _ => ErrorKind::Configuration,
+    async fn put(&self, name: &str, value: &str, secrecy: Secrecy) -> Result<u64> {
+        let kind = match secrecy {
+            Secrecy::Plain => "String",
+            Secrecy::Secret => "SecureString",
         };
-        let advice = "check the region, and the rights ssm:GetParameter and kms:Decrypt";
-        Error::new(kind, format!("the parameter {name} cannot be read: {advice}"))
-            .in_operation("GetParameter")
-            .caused_by(chain(error))
+        // Larger values than 4 KiB make it an advanced parameter, which costs 0.05 USD a month (AWS, "Systems Manager pricing").
+        let body = json!({ "Name": name, "Value": value, "Type": kind, "Overwrite": true, "Tier": "Intelligent-Tiering" });
+        let answer = self.ask("PutParameter", "ssm:PutParameter and kms:Encrypt", name, body).await?;
+        Ok(answer["Version"].as_u64().unwrap_or_default())
     }
-}
 
-#[cfg(feature = "ssm")]
-#[cfg(test)]
-pub(crate) use self::ssm::SsmParameters;
+    async fn remove(&self, name: &str) -> Result<bool> {
+        match self.ask("DeleteParameter", "ssm:DeleteParameter", name, json!({ "Name": name })).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 
-#[cfg(not(feature = "ssm"))]
-mod ssm {
-    use ferry_transfer::{Error, ErrorKind, Result};
-
-    use super::SharedParameters;
-
-    #[expect(clippy::unused_async, reason = "the twin of the function that asks SSM")]
-    pub(super) async fn connect() -> Result<SharedParameters> {
-        Err(Error::new(
-            ErrorKind::Configuration,
-            "this build cannot ask SSM: build it with the feature `ssm`, or use another reference",
-        ))
+    async fn list(&self, path: &str) -> Result<Vec<Parameter>> {
+        let mut found = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let mut body =
+                json!({ "Path": path.trim_end_matches('/'), "WithDecryption": true, "MaxResults": 10 });
+            if let Some(token) = &next {
+                body["NextToken"] = token.as_str().into();
+            }
+            let answer = self
+                .ask("GetParametersByPath", "ssm:GetParametersByPath and kms:Decrypt", path, body)
+                .await?;
+            for each in answer["Parameters"].as_array().into_iter().flatten() {
+                if let (Some(name), Some(value)) = (each["Name"].as_str(), each["Value"].as_str()) {
+                    let version = each["Version"].as_u64().unwrap_or_default();
+                    found.push(Parameter { name: name.to_owned(), value: value.to_owned(), version });
+                }
+            }
+            let following = answer["NextToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
+            if following.is_none() || following == next {
+                break;
+            }
+            next = following;
+        }
+        found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
     }
 }
 
@@ -114,8 +155,6 @@ mod ssm {
 pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
-
-    use ferry_transfer::{Error, ErrorKind};
 
     use super::*;
 
@@ -128,11 +167,11 @@ pub(crate) mod tests {
     }
 
     impl Known {
-        pub(crate) fn put(&self, name: &str, value: &str) {
+        pub(crate) fn say(&self, name: &str, value: &str) {
             self.values.lock().expect("lock").insert(name.to_owned(), value.to_owned());
         }
 
-        pub(crate) fn remove(&self, name: &str) {
+        pub(crate) fn forget(&self, name: &str) {
             self.values.lock().expect("lock").remove(name);
         }
 
@@ -154,6 +193,23 @@ pub(crate) mod tests {
                 return Err(Error::new(ErrorKind::Transient, "no answer"));
             }
             Ok(self.values.lock().expect("lock").get(name).cloned())
+        }
+
+        async fn put(&self, name: &str, value: &str, _secrecy: Secrecy) -> Result<u64> {
+            self.say(name, value);
+            Ok(1)
+        }
+
+        async fn remove(&self, name: &str) -> Result<bool> {
+            Ok(self.values.lock().expect("lock").remove(name).is_some())
+        }
+
+        async fn list(&self, path: &str) -> Result<Vec<Parameter>> {
+            let values = self.values.lock().expect("lock");
+            let under = values.iter().filter(|(name, _)| name.starts_with(path));
+            Ok(under
+                .map(|(name, value)| Parameter { name: name.clone(), value: value.clone(), version: 1 })
+                .collect())
         }
     }
 }

@@ -77,9 +77,10 @@ async fn what_a_wrong_source_holds_is_not_repeated() {
     }
 }
 
-#[cfg(feature = "ssm")]
 #[tokio::test]
 async fn a_parameter_is_asked_for_decrypted() {
+    use crate::aws_api::{AwsApi, Service};
+    use crate::parameters::SsmParameters;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let endpoint = format!("http://{}", listener.local_addr().expect("address"));
@@ -94,31 +95,21 @@ async fn a_parameter_is_asked_for_decrypted() {
         connection.write_all(answer.as_bytes()).await.expect("answer");
         String::from_utf8(request).expect("text")
     });
-    let client = aws_sdk_ssm::Client::from_conf(
-        aws_sdk_ssm::Config::builder()
-            .behavior_version(crate::http_client::behavior_version())
-            .http_client(crate::http_client::shared())
-            .region(aws_sdk_ssm::config::Region::new("eu-west-1"))
-            .credentials_provider(aws_credential_types::Credentials::new("a", "s", None, None, "test"))
-            .endpoint_url(endpoint)
-            .build(),
-    );
+    let keys = aws_credential_types::Credentials::new("a", "s", None, None, "test");
     let reference = reference("ssm:/ferry/oss");
-    let parameters = crate::parameters::SsmParameters(client);
+    let parameters = SsmParameters(AwsApi::at(Service::Ssm, &endpoint, keys));
     let text = reference.ask(&parameters, "/ferry/oss").await.expect("value");
     assert_eq!(reference.read_text(&text).expect("keys").access_key_id, "A");
     let request = answering.await.expect("answered");
     assert!(
+        request.contains("x-amz-target: AmazonSSM.GetParameter")
+            && request.contains("/eu-west-1/ssm/aws4_request"),
+        "{request}"
+    );
+    assert!(
         request.contains(r#""Name":"/ferry/oss""#) && request.contains(r#""WithDecryption":true"#),
         "{request}"
     );
-}
-
-#[cfg(not(feature = "ssm"))]
-#[tokio::test]
-async fn a_build_without_ssm_says_so() {
-    let error = reference("ssm:/ferry/oss").resolve().await.expect_err("no ssm");
-    assert!(error.chain().contains("feature `ssm`"), "{}", error.chain());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! parameters cannot be read does not.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,8 +30,12 @@ pub struct TaskBook {
     path: String,
     default: Option<String>,
     stores: Stores,
-    known: Mutex<HashMap<String, Known>>,
+    places: std::sync::Mutex<HashMap<String, Place>>,
 }
+
+/// Where the route of one task stands. Held while its parameters are read: a batch of ten messages for a new task reads them once, and
+/// those of other tasks do not wait.
+type Place = Arc<Mutex<Option<Known>>>;
 
 #[derive(Debug)]
 struct Known {
@@ -51,7 +55,11 @@ struct Text {
 impl TaskBook {
     /// The tasks whose text stands under `path` (which ends with a slash); messages that name none mean `default`.
     pub fn new(parameters: SharedParameters, path: String, default: Option<String>, stores: Stores) -> Self {
-        Self { parameters, path, default, stores, known: Mutex::default() }
+        Self { parameters, path, default, stores, places: std::sync::Mutex::default() }
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashMap<String, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn text(&self, name: &str) -> Result<Text> {
@@ -89,12 +97,12 @@ impl Routes for TaskBook {
                 "the message names no task, and FERRY_DEFAULT_TASK does not say which one that means",
             )
         })?;
-        // Held while the parameters are read: a batch of ten messages for a new task reads them once.
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.get(name).filter(|known| known.looked.elapsed() < BELIEVED) {
+        let place = Arc::clone(self.places().entry(name.to_owned()).or_default());
+        let mut known = place.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| known.looked.elapsed() < BELIEVED) {
             return Ok(Arc::clone(&known.route));
         }
-        let text = match (self.text(name).await, known.get_mut(name)) {
+        let text = match (self.text(name).await, known.as_mut()) {
             (Ok(text), Some(known)) if text == known.text => {
                 known.looked = Instant::now();
                 return Ok(Arc::clone(&known.route));
@@ -107,14 +115,16 @@ impl Routes for TaskBook {
                 return Ok(Arc::clone(&known.route));
             }
             (Err(error), _) => {
-                known.remove(name);
+                *known = None;
+                // Names that nobody has given to a task must not pile up.
+                self.places().remove(name);
                 return Err(error);
             }
         };
         let ends = (text.source.clone(), text.destination.clone());
         let route = Arc::new(self.stores.connect(text.task.clone(), ends).await?);
         tracing::info!(task = name, "the task was read");
-        known.insert(name.to_owned(), Known { text, route: Arc::clone(&route), looked: Instant::now() });
+        *known = Some(Known { text, route: Arc::clone(&route), looked: Instant::now() });
         Ok(route)
     }
 }
@@ -136,9 +146,9 @@ mod tests {
 
     fn book(default: Option<&str>) -> (TaskBook, Parameters) {
         let parameters = Parameters::default();
-        parameters.put("/t/photos", &task("photos", "a"));
-        parameters.put("/s/lab", STORE);
-        parameters.put("/s/attic", &STORE.replace(":1", ":3"));
+        parameters.say("/t/photos", &task("photos", "a"));
+        parameters.say("/s/lab", STORE);
+        parameters.say("/s/attic", &STORE.replace(":1", ":3"));
         let shared: SharedParameters = Arc::new(parameters.clone());
         let stores = Stores::under("/s/".to_owned(), Arc::clone(&shared));
         (TaskBook::new(shared, "/t/".to_owned(), default.map(str::to_owned), stores), parameters)
@@ -157,10 +167,10 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &unchanged), "what was learnt of the stores is kept");
         assert_eq!(parameters.asked().len(), 3);
 
-        parameters.put("/t/photos", &task("photos", "other"));
+        parameters.say("/t/photos", &task("photos", "other"));
         tokio::time::advance(BELIEVED).await;
         assert_eq!(book.route(Some("photos")).await.expect("route").task.source.bucket, "other");
-        parameters.put("/s/lab", &STORE.replace(":1", ":2"));
+        parameters.say("/s/lab", &STORE.replace(":1", ":2"));
         tokio::time::advance(BELIEVED).await;
         let moved = book.route(Some("photos")).await.expect("route");
         assert!(!Arc::ptr_eq(&unchanged, &moved), "another endpoint is another route");
@@ -176,7 +186,7 @@ mod tests {
         let unknown = book.route(Some("films")).await.expect_err("unknown");
         assert!(!unknown.is_permanent(), "it may exist: {unknown}");
         parameters.unreachable(false);
-        parameters.remove("/t/photos");
+        parameters.forget("/t/photos");
         tokio::time::advance(BELIEVED).await;
         assert!(book.route(Some("photos")).await.expect_err("deleted").is_permanent());
     }
@@ -186,14 +196,27 @@ mod tests {
         let (book, parameters) = book(None);
         let missing = book.route(Some("films")).await.expect_err("missing");
         assert!(missing.is_permanent() && missing.to_string().contains("/t/films"), "{missing}");
-        parameters.put("/t/films", &task("photos", "a"));
+        parameters.say("/t/films", &task("photos", "a"));
         let other = book.route(Some("films")).await.expect_err("another's").to_string();
         assert!(other.contains("\"photos\""), "{other}");
         let nameless = book.route(None).await.expect_err("nameless");
         assert!(nameless.is_permanent() && nameless.to_string().contains("FERRY_DEFAULT_TASK"), "{nameless}");
-        parameters.put("/t/odd", &task("odd", "a").replace("attic", "cellar"));
+        parameters.say("/t/odd", &task("odd", "a").replace("attic", "cellar"));
         let storeless = book.route(Some("odd")).await.expect_err("no store").to_string();
         assert!(storeless.contains("cellar") && storeless.contains("/s/cellar"), "{storeless}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_being_read_holds_back_no_other() {
+        let (book, parameters) = book(None);
+        parameters.say("/t/films", &task("films", "a"));
+        let photos = Arc::clone(book.places().entry("photos".to_owned()).or_default());
+        let reading = photos.lock().await;
+        let films = tokio::time::timeout(Duration::from_secs(5), book.route(Some("films"))).await;
+        assert_eq!(films.expect("in time").expect("route").task.name, "films");
+        drop(reading);
+        book.route(Some("nobody's")).await.expect_err("missing");
+        assert!(!book.places().contains_key("nobody's"));
     }
 
     #[tokio::test]
