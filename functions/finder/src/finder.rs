@@ -340,7 +340,7 @@ impl fmt::Debug for Finder {
 
 impl ScanReport {
     /// Counts a finding; the jobs that settle it, if it needs any.
-    fn take(&mut self, finding: Finding, route: &Route, run: &RunId) -> Vec<Job> {
+    pub(crate) fn take(&mut self, finding: Finding, route: &Route, run: &RunId) -> Vec<Job> {
         let copy = match finding {
             Finding::Missing(source) => {
                 self.found_one(&source);
@@ -412,7 +412,7 @@ fn job(route: &Route, run: &RunId, key: Key) -> Job {
 }
 
 /// `None` where the task names nothing so.
-fn delete_job(route: &Route, run: &RunId, extra: Entry) -> Option<Job> {
+pub(crate) fn delete_job(route: &Route, run: &RunId, extra: Entry) -> Option<Job> {
     let key = route.source_keys(&extra.key).into_iter().next()?;
     Some(Job {
         action: Action::Delete,

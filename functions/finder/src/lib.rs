@@ -4,6 +4,7 @@
 
 mod event;
 mod finder;
+pub mod reconcile;
 
 pub use event::{FinderEvent, FinderResponse, TaskEvent};
 pub use finder::{DeletePlan, Finder, ScanProgress, ScanReport, Scope};
