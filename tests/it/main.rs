@@ -27,6 +27,7 @@ mod resume;
 mod rewriting;
 mod same_store;
 mod selection;
+mod tls;
 mod verify;
 mod versions;
 

@@ -15,7 +15,7 @@ pub(crate) const SECRET_ACCESS_KEY: &str = "ferry-secret-key";
 /// Where objects come from, at the source.
 pub(crate) const FROM: &str = "from";
 /// Where they go, at the destination.
-pub(crate) const TO: &str = "to";
+pub(crate) const TO: &str = "into";
 /// Where they go at the source, for a program that knows one endpoint only.
 pub(crate) const HERE: &str = "here";
 
@@ -192,7 +192,10 @@ fn rclone(job: Job) -> Vec<Way> {
         ],
         Job::Compare => vec![way("best", &format!("sync {ends} --size-only --fast-list --checkers 32"))],
         Job::One => vec![way("best", &format!("copy {ends} {best_large}"))],
-        Job::Mirror => vec![way("best", &format!("sync {ends} --size-only --fast-list"))],
+        // By default it asks for a failing page ten times, in three rounds, and waits longer each time: a quarter of an hour.
+        Job::Mirror => {
+            vec![way("best", &format!("sync {ends} --size-only --fast-list --low-level-retries 3"))]
+        }
         Job::Names => vec![way("best", &format!("copy {ends} --checksum --fast-list"))],
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use ferry_testkit::bucket::Bucket;
 use ferry_testkit::faults::{Action, Rule};
@@ -14,7 +14,7 @@ use ferry_testkit::operation::Operation;
 use ferry_testkit::s3::{S3Server, S3ServerConfig};
 use ferry_testkit::synthetic::{GeneratedBucket, ListingFault, SinkEtag, SyntheticConfig, SyntheticServer};
 
-use crate::peer::{ACCESS_KEY_ID, FROM, HERE, Job, Lands, Peer, Place, SECRET_ACCESS_KEY, TO, Way};
+use crate::peer::{ACCESS_KEY_ID, FROM, HERE, Job, Lands, Make, Peer, Place, SECRET_ACCESS_KEY, TO, Way};
 use crate::speed::run_steps;
 
 /// Objects on both sides in the trial of deletes: one page and a half.
@@ -89,6 +89,8 @@ impl Stores {
         };
         let way = best(peer, job, &place)?;
         let cost = run_steps(peer, &way, &place).await?;
+        // Not an outcome: the program was called wrongly, or the stores are not what it was told.
+        ensure!(peer.make != Make::Ferry || cost.code != 2, "{}", String::from_utf8_lossy(&cost.stderr));
         Ok((
             cost.code,
             match way.lands {

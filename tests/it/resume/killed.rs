@@ -63,6 +63,30 @@ async fn what_was_acknowledged_is_not_sent_again() {
     }
 }
 
+/// The most parts there may be, so that their listing takes ten pages; one byte more makes the parts larger.
+#[tokio::test]
+async fn ten_thousand_parts_are_known_again_too() {
+    let pair = Pair::with(plain(), plain()).await;
+    let cut = ["--part-size", "1KiB", "--multipart-threshold", "1MiB"];
+    pair.from().put_object("large", bytes(10_000 * KIB, 7));
+    kill_at(&pair, Side::Destination, Operation::UploadPart, 5_000, &cut).await;
+    let before = acknowledged(&pair.to());
+    assert!(before.len() > 4_900, "{}", before.len());
+    pair.reset_logs();
+    sync(&pair, &cut).await.expect_code(0);
+    pair.assert_same();
+    assert_eq!(pair.to().get("large").expect("copy").part_sizes_bytes.len(), 10_000);
+    let again = sent(&pair).into_iter().filter(|number| before.contains_key(number)).count();
+    assert_eq!((again, sent(&pair).len() + before.len()), (0, 10_000));
+    assert_eq!(pair.destination.log().count(Operation::CreateMultipartUpload), 0);
+
+    pair.from().put_object("large", bytes(10_000 * KIB + 1, 8));
+    sync(&pair, &cut).await.expect_code(0);
+    pair.assert_same();
+    let sizes = pair.to().get("large").expect("copy").part_sizes_bytes.clone();
+    assert!(sizes.len() <= 10_000 && sizes[0] > KIB as u64, "{} parts of {}", sizes.len(), sizes[0]);
+}
+
 #[tokio::test]
 async fn several_deaths_in_a_row_lose_nothing_either() {
     let pair = Pair::with(plain(), plain()).await;

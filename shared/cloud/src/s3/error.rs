@@ -115,14 +115,18 @@ fn unanswered(endpoint: &str, timed_out: bool, text: &str) -> (ErrorKind, String
     (ErrorKind::Transient, message)
 }
 
-/// What to do about a certificate that is not the host's, if that is what a failed connection tells of.
+/// What to do about a certificate that is not to be trusted, if that is what a failed connection tells of. By rustls's words.
 pub(super) fn refused_certificate(endpoint: &str, text: &str) -> Option<String> {
-    text.contains("invalid peer certificate").then(|| {
-        format!(
-            "the certificate of {endpoint} is not valid for this request: check the endpoint, and whether a bucket with a dot in its \
-             name needs `addressing: path`"
-        )
-    })
+    let (_, why) = text.split_once("invalid peer certificate")?;
+    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    let advice = if says(&["Expired", "NotValidYet", "not valid yet", "expired"]) {
+        "is not valid now: check this machine's clock, and have the certificate renewed"
+    } else if says(&["UnknownIssuer", "BadSignature", "CaUsedAsEndEntity"]) {
+        "is signed by nobody this machine trusts: add its authority to the system's roots, or name a file of roots in SSL_CERT_FILE"
+    } else {
+        "is not valid for this request: check the endpoint, and whether a bucket with a dot in its name needs `addressing: path`"
+    };
+    Some(format!("the certificate of {endpoint} {advice}"))
 }
 
 /// The engine's error for an answer that the SDK has not seen.

@@ -1,7 +1,9 @@
 //! A bucket that takes objects in and keeps no byte of them.
 //!
-//! Owns: key, size and ETag of what was written, and the sizes of open parts. Invariant: memory grows with the number of
+//! Owns: key, size and ETag of what was written. Does not own: open parts ([`uploads`]). Invariant: memory grows with the number of
 //! objects, by its key and some 50 bytes each, and never with their sizes.
+
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -21,6 +23,7 @@ use super::body::ResponseBody;
 use super::framing::Unframer;
 use super::pages::{self, End, Line, ListVersion, Next, Sorted};
 use super::{Answer, common};
+use self::uploads::Upload;
 use crate::bucket::borrow;
 use crate::error_document;
 use crate::http_date::http_date;
@@ -47,7 +50,7 @@ pub struct SinkBucket {
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<String, Sunk>,
-    uploads: BTreeMap<String, BTreeMap<u32, Received>>,
+    uploads: BTreeMap<String, Upload>,
     size_bytes: u64,
     generations: u64,
 }
@@ -135,6 +138,7 @@ impl SinkBucket {
                 let document = String::from_utf8_lossy(&document);
                 Ok(self.complete_upload(target, &query, &parts.headers, &document))
             }
+            Operation::ListParts => Ok(self.list_parts(target, &query)),
             Operation::AbortMultipartUpload => {
                 let id = query.get("uploadId").unwrap_or_default();
                 match self.state().uploads.remove(id) {
@@ -211,78 +215,6 @@ impl SinkBucket {
         set_crc(&mut response, received.crc64_nvme);
         state.insert(key, received.size_bytes, tag);
         response
-    }
-
-    fn create_upload(&self, target: &Target) -> Response<ResponseBody> {
-        let mut state = self.state();
-        let Tag::Number(number) = state.number() else {
-            return no_such_upload();
-        };
-        let id = format!("upload-{number:012}");
-        let document = format!(
-            "<InitiateMultipartUploadResult><Bucket>{}</Bucket><UploadId>{id}</UploadId></InitiateMultipartUploadResult>",
-            target.bucket
-        );
-        state.uploads.insert(id, BTreeMap::new());
-        error_document::xml(StatusCode::OK, document.into())
-    }
-
-    fn upload_part(&self, query: &Query, received: Received) -> Response<ResponseBody> {
-        let id = query.get("uploadId").unwrap_or_default();
-        let number: u32 = query.get("partNumber").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let mut state = self.state();
-        let tag = match received.md5 {
-            Some(md5) => Tag::Md5(md5),
-            None => state.number(),
-        };
-        let Some(upload) = state.uploads.get_mut(id) else {
-            return no_such_upload();
-        };
-        upload.insert(number, received);
-        let mut response = Response::new(ResponseBody::default());
-        set(&mut response, ETAG, &tag.quoted());
-        set_crc(&mut response, received.crc64_nvme);
-        response
-    }
-
-    fn complete_upload(
-        &self,
-        target: &Target,
-        query: &Query,
-        headers: &HeaderMap,
-        document: &str,
-    ) -> Response<ResponseBody> {
-        let id = query.get("uploadId").unwrap_or_default();
-        let mut state = self.state();
-        if let Err(refusal) = state.check(&target.key, headers) {
-            return *refusal;
-        }
-        let Some(upload) = state.uploads.get(id) else {
-            return no_such_upload();
-        };
-        let named = part_numbers(document);
-        let parts: Option<Vec<Received>> = named.iter().map(|number| upload.get(number).copied()).collect();
-        let Some(parts) = parts.filter(|parts| !parts.is_empty()) else {
-            return error_document::response(
-                StatusCode::BAD_REQUEST,
-                "InvalidPart",
-                "One or more of the specified parts could not be found.",
-            );
-        };
-        let md5s: Option<Vec<[u8; 16]>> = parts.iter().map(|part| part.md5).collect();
-        let tag = match md5s {
-            Some(md5s) => Tag::of_parts(&md5s),
-            None => state.number(),
-        };
-        state.uploads.remove(id);
-        let size_bytes = parts.iter().map(|part| part.size_bytes).sum();
-        state.insert(&target.key, size_bytes, tag);
-        let document = format!(
-            "<CompleteMultipartUploadResult><Bucket>{}</Bucket><ETag>{}</ETag></CompleteMultipartUploadResult>",
-            target.bucket,
-            error_document::escape(&tag.quoted())
-        );
-        error_document::xml(StatusCode::OK, document.into())
     }
 
     /// Every key of a `DeleteObjects` document; what is not there is deleted as well, as on S3.
@@ -427,13 +359,4 @@ fn unescape(text: &str) -> String {
     [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
         .into_iter()
         .fold(text.to_owned(), |text, (written, char)| text.replace(written, char))
-}
-
-/// The part numbers of a `CompleteMultipartUpload` document, in its order.
-fn part_numbers(document: &str) -> Vec<u32> {
-    document
-        .split("<PartNumber>")
-        .skip(1)
-        .filter_map(|rest| rest.split('<').next()?.trim().parse().ok())
-        .collect()
 }

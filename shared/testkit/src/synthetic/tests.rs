@@ -180,3 +180,27 @@ async fn listings_fail_or_lie_where_that_was_asked_for() {
         assert!(head.starts_with("HTTP/1.1 500"), "{head}");
     }
 }
+
+#[tokio::test]
+async fn a_sink_lists_the_parts_it_took_a_thousand_at_a_time() {
+    let server = SyntheticServer::start(SyntheticConfig::default().sink("s", SinkEtag::Opaque)).await;
+    let server = server.expect("server");
+    let begun = document(&server, "POST /s/k?uploads").await;
+    let id = between(&begun, "<UploadId>", "<").expect("id");
+    for number in (2..=2004).rev().step_by(2) {
+        ask(&server, &format!("PUT /s/k?partNumber={number}&uploadId={id}"), "", "part").await;
+    }
+    let numbers = |page: &str| -> Vec<u32> {
+        let parts = page.split("<PartNumber>").skip(1);
+        parts.filter_map(|rest| rest.split('<').next()?.parse().ok()).collect()
+    };
+    let first = document(&server, &format!("GET /s/k?uploadId={id}")).await;
+    assert_eq!(numbers(&first), (1..=1000).map(|number| number * 2).collect::<Vec<_>>());
+    assert_eq!(between(&first, "<IsTruncated>", "<"), Some("true"));
+    assert_eq!(between(&first, "<Size>", "<"), Some("4"));
+    let marker = between(&first, "<NextPartNumberMarker>", "<").expect("marker");
+    let second = document(&server, &format!("GET /s/k?part-number-marker={marker}&uploadId={id}")).await;
+    assert_eq!((numbers(&second), between(&second, "<IsTruncated>", "<")), (vec![2002, 2004], Some("false")));
+    let (head, _) = ask(&server, "GET /s/k?uploadId=other", "", "").await;
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+}
