@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ferry_testkit::synthetic::{GeneratedBucket, GeneratedEtag, SinkEtag, SyntheticConfig, SyntheticServer};
 use ferry_tests::Cost;
+use ferry_tests::tls::{Identity, TlsFront, Validity};
 use serde_json::Value;
 
 const GIB: u64 = 1 << 30;
@@ -31,6 +32,16 @@ struct Case {
     flags: &'static [&'static str],
     /// The server on the other side hashes what it takes in, as a real one does, where ETags are to be checked.
     sink_etag: SinkEtag,
+    wire: Wire,
+}
+
+/// What lies between the program and the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    /// HTTP.
+    Plain,
+    /// HTTPS: TLS is taken off by this process, whose cost does not count.
+    Tls,
 }
 
 enum Destination {
@@ -51,6 +62,21 @@ const TWENTY: Case = Case {
     units: 5.0,
     flags: &[],
     sink_etag: SinkEtag::Opaque,
+    wire: Wire::Plain,
+};
+
+/// Small objects, whose ETags both sides check.
+const SMALL: Case = Case {
+    name: "copy 20,000 x 4 KiB",
+    objects: 20_000,
+    size_bytes: 4096,
+    etag: GeneratedEtag::Md5,
+    destination: Destination::Empty,
+    per: "object",
+    units: 20_000.0,
+    flags: &[],
+    sink_etag: SinkEtag::Md5,
+    wire: Wire::Plain,
 };
 
 fn main() -> ExitCode {
@@ -81,18 +107,10 @@ fn run() -> Result<()> {
             units: 1e6,
             flags: &[],
             sink_etag: SinkEtag::Opaque,
+            wire: Wire::Plain,
         },
-        Case {
-            name: "copy 20,000 x 4 KiB",
-            objects: 20_000,
-            size_bytes: 4096,
-            etag: GeneratedEtag::Md5,
-            destination: Destination::Empty,
-            per: "object",
-            units: 20_000.0,
-            flags: &[],
-            sink_etag: SinkEtag::Md5,
-        },
+        SMALL,
+        Case { name: "copy 20,000 x 4 KiB, TLS", wire: Wire::Tls, ..SMALL },
         Case {
             name: "copy 1 x 4 GiB",
             objects: 1,
@@ -103,6 +121,16 @@ fn run() -> Result<()> {
             units: 4.0,
             flags: &[],
             sink_etag: SinkEtag::Opaque,
+            wire: Wire::Plain,
+        },
+        Case {
+            // The most parts there may be, of the smallest size that Amazon S3 takes.
+            name: "copy 1 x 48.8 GiB in 10,000 parts",
+            objects: 1,
+            size_bytes: 10_000 * (5 << 20),
+            units: 50_000.0 / 1024.0,
+            flags: &["--part-size", "5MiB"],
+            ..TWENTY
         },
         Case { name: "copy 20 x 256 MiB, opaque tags", ..TWENTY },
         Case { name: "copy 20 x 256 MiB, 8 MiB parts", etag: GeneratedEtag::Parts(8 << 20), ..TWENTY },
@@ -113,11 +141,12 @@ fn run() -> Result<()> {
             flags: &["--dest-provider", "aws", "--dest-addressing", "path", "--dest-region", "us-east-1"],
             ..TWENTY
         },
+        Case { name: "copy 20 x 256 MiB, TLS", wire: Wire::Tls, ..TWENTY },
     ];
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     say(&format!(
-        "{:<30} {:>10} {:>16} {:>10} {:>9}  requests",
+        "{:<34} {:>10} {:>16} {:>10} {:>9}  requests",
         "case", "CPU s", "CPU per unit", "peak MiB", "wall s"
     ));
     let mut passed = 0;
@@ -128,7 +157,7 @@ fn run() -> Result<()> {
         let (cost, report) = runtime.block_on(measure(case)).with_context(|| case.name.to_owned())?;
         let cpu_secs = cost.cpu.as_secs_f64();
         say(&format!(
-            "{:<30} {cpu_secs:>10.2} {:>16} {:>10.1} {:>9.1}  {}",
+            "{:<34} {cpu_secs:>10.2} {:>16} {:>10.1} {:>9.1}  {}",
             case.name,
             format!("{} /{}", short(cpu_secs / case.units), case.per),
             cost.peak_kib as f64 / 1024.0,
@@ -155,11 +184,26 @@ async fn measure(case: &Case) -> Result<(Cost, Value)> {
         Destination::Empty => SyntheticConfig::default().sink("bucket", case.sink_etag),
     })
     .await?;
+    let fronts = match case.wire {
+        Wire::Plain => None,
+        Wire::Tls => {
+            let identity = Identity::new(Validity::Valid);
+            let home = tempfile::tempdir()?;
+            let root = identity.write_root(home.path());
+            let source = TlsFront::start(&identity, &source.endpoint()).await;
+            let destination = TlsFront::start(&identity, &destination.endpoint()).await;
+            Some((home, root, source, destination))
+        }
+    };
+    let (source_url, destination_url) = match &fronts {
+        None => (source.endpoint(), destination.endpoint()),
+        Some((_, _, source, destination)) => (source.url(), destination.url()),
+    };
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry-under-test"));
     command
         .args(["sync", "source://bucket", "destination://bucket", "--json"])
-        .args(["--source-endpoint", &source.endpoint(), "--source-credentials", "env:BENCH"])
-        .args(["--dest-endpoint", &destination.endpoint(), "--dest-credentials", "env:BENCH"])
+        .args(["--source-endpoint", &source_url, "--source-credentials", "env:BENCH"])
+        .args(["--dest-endpoint", &destination_url, "--dest-credentials", "env:BENCH"])
         .args(case.flags)
         .env_clear()
         .envs(
@@ -167,6 +211,7 @@ async fn measure(case: &Case) -> Result<(Cost, Value)> {
                 .into_iter()
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         )
+        .envs(fronts.iter().map(|(_, root, ..)| ("SSL_CERT_FILE", root)))
         .env("BENCH_ACCESS_KEY_ID", "bench")
         .env("BENCH_SECRET_ACCESS_KEY", "bench-secret")
         .env("AWS_EC2_METADATA_DISABLED", "true");

@@ -41,6 +41,10 @@ pub enum StoreFault {
     Fail(ErrorKind),
     /// It is made, and fails all the same.
     LoseReply(ErrorKind),
+    /// It is not made and never answered: for callers that are killed while they wait.
+    NeverMade,
+    /// It is made and never answered.
+    NeverAnswered,
     /// One bit of the body that is read is turned over; its length stays.
     CorruptBody,
     /// The body that is read ends after this many bytes, without an error of its own.
@@ -162,6 +166,11 @@ impl FaultyStore {
                 // Whether the call itself succeeded is what the caller never learns.
                 drop(call.await);
                 Err(failed(kind))
+            }
+            Some(StoreFault::NeverMade) => std::future::pending().await,
+            Some(StoreFault::NeverAnswered) => {
+                drop(call.await);
+                std::future::pending().await
             }
             fault => call.await.map(|value| (value, fault)),
         }

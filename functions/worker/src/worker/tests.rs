@@ -56,6 +56,7 @@ mod deletes;
 mod events;
 mod invocation;
 mod notifications;
+mod sharing;
 mod versions;
 
 #[derive(Debug, Default)]
@@ -450,8 +451,8 @@ async fn run_program(steps: &[Step], seed: u64) -> Result<(), String> {
     let mut messages: Vec<String> = Vec::new();
     // What the worker gives back, a queue delivers again.
     let mut given_back: Vec<String> = Vec::new();
-    add_changes(&stage.source_faults, &stage, &history, seed);
-    add_changes(&stage.destination_faults, &stage, &history, seed ^ 0x77);
+    add_changes(&stage.source_faults, &stage, &history, seed, 10);
+    add_changes(&stage.destination_faults, &stage, &history, seed ^ 0x77, 10);
     // Without a declared checksum nobody can tell a flipped bit in one part from the truth, but two generations must still
     // never meet: half of the programs have checksums and flipped bits, half have neither.
     let checksums = seed.is_multiple_of(2);
@@ -516,8 +517,8 @@ async fn run_program(steps: &[Step], seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// The source is overwritten with other bytes of the same length before about one call of ten to either store: in mid-copy.
-fn add_changes(store: &FaultyStore, stage: &Stage, history: &Arc<Mutex<History>>, seed: u64) {
+/// The source is overwritten with other bytes of the same length before about one call of so many to either store: in mid-copy.
+fn add_changes(store: &FaultyStore, stage: &Stage, history: &Arc<Mutex<History>>, seed: u64, one_of: u8) {
     let (source, destination) = (Arc::clone(&stage.source), Arc::clone(&stage.destination));
     let history = Arc::clone(history);
     let random = Mutex::new(fastrand::Rng::with_seed(seed ^ 0x5EED));
@@ -525,7 +526,7 @@ fn add_changes(store: &FaultyStore, stage: &Stage, history: &Arc<Mutex<History>>
         // Every call of either side is a moment to look at, so that not even a passing mixture goes unseen.
         history.lock().expect("lock").look(&destination);
         let key = call.key?.as_str();
-        if random.lock().expect("lock").u8(..10) == 0
+        if random.lock().expect("lock").u8(..one_of) == 0
             && let Some(object) = source.get(key)
         {
             let size = usize::try_from(object.size_bytes()).expect("small");

@@ -19,11 +19,11 @@ use md5::{Digest as _, Md5};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use self::uploads::Upload;
 use super::body::ResponseBody;
 use super::framing::Unframer;
 use super::pages::{self, End, Line, ListVersion, Next, Sorted};
 use super::{Answer, common};
-use self::uploads::Upload;
 use crate::bucket::borrow;
 use crate::error_document;
 use crate::http_date::http_date;
