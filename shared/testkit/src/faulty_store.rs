@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -65,6 +66,8 @@ pub enum StoreFault {
 
 type Script = Arc<dyn Fn(&Call<'_>) -> Option<StoreFault> + Send + Sync>;
 
+type Pace = Arc<dyn Fn(&Call<'_>) -> [Duration; 2] + Send + Sync>;
+
 /// A store that fails as it is told to. See the module.
 pub struct FaultyStore {
     inner: SharedStore,
@@ -74,6 +77,7 @@ pub struct FaultyStore {
 #[derive(Default)]
 struct State {
     scripts: Vec<Script>,
+    pace: Option<Pace>,
     calls: BTreeMap<Operation, u64>,
     hides_checksums: bool,
     loses_upload_tags: bool,
@@ -89,6 +93,11 @@ impl FaultyStore {
     /// Asks `script` before each call; the first script with an answer decides.
     pub fn script(&self, script: impl Fn(&Call<'_>) -> Option<StoreFault> + Send + Sync + 'static) {
         self.state().scripts.push(Arc::new(script));
+    }
+
+    /// Takes time over each call from now on: so long before it is made, and so long until its answer is there.
+    pub fn take_time(&self, pace: impl Fn(&Call<'_>) -> [Duration; 2] + Send + Sync + 'static) {
+        self.state().pace = Some(Arc::new(pace));
     }
 
     /// Fails the first `count` calls of one operation, counted from the store's making.
@@ -132,16 +141,18 @@ impl FaultyStore {
         self.state().calls.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Counts the call and asks the scripts, outside the lock: a script may look at the store.
-    fn judge(&self, operation: Operation, key: Option<&Key>) -> Option<StoreFault> {
-        let (number, scripts) = {
-            let mut state = self.state();
-            let count = state.calls.entry(operation).or_default();
-            *count += 1;
-            (*count, state.scripts.clone())
-        };
-        let call = Call { operation, key, number };
-        scripts.iter().find_map(|script| script(&call))
+    /// Counts the call.
+    fn begin<'a>(&self, operation: Operation, key: Option<&'a Key>) -> Call<'a> {
+        let mut state = self.state();
+        let count = state.calls.entry(operation).or_default();
+        *count += 1;
+        Call { operation, key, number: *count }
+    }
+
+    /// Asks the scripts, outside the lock: a script may look at the store.
+    fn judge(&self, call: &Call<'_>) -> Option<StoreFault> {
+        let scripts = self.state().scripts.clone();
+        scripts.iter().find_map(|script| script(call))
     }
 
     async fn run<T>(
@@ -160,7 +171,11 @@ impl FaultyStore {
                 None => error,
             }
         };
-        match self.judge(operation, key) {
+        let begun = self.begin(operation, key);
+        let pace = self.state().pace.clone();
+        let [before, after] = pace.map(|pace| pace(&begun)).unwrap_or_default();
+        wait(before).await;
+        let answer = match self.judge(&begun) {
             Some(StoreFault::Fail(kind)) => Err(failed(kind)),
             Some(StoreFault::LoseReply(kind)) => {
                 // Whether the call itself succeeded is what the caller never learns.
@@ -173,7 +188,9 @@ impl FaultyStore {
                 std::future::pending().await
             }
             fault => call.await.map(|value| (value, fault)),
-        }
+        };
+        wait(after).await;
+        answer
     }
 
     async fn run_plain<T>(
@@ -187,6 +204,12 @@ impl FaultyStore {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn wait(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
     }
 }
 

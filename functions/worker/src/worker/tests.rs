@@ -55,6 +55,7 @@ impl ReceiptSink for Receipts {
 mod deletes;
 mod events;
 mod invocation;
+mod model;
 mod notifications;
 mod sharing;
 mod versions;
