@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import ceph, faithful, faults, kills, objects, pair, refusals, servers
+from . import ceph, faithful, faults, guarded, kills, objects, pair, refusals, servers
 from .ferry import Ferry
 from .pair import Pair, Skipped
 
-CHECK_MODULES = (faithful, faults, kills, refusals)
+CHECK_MODULES = (faithful, faults, guarded, kills, refusals)
 CHECKS_AT_ONCE = 4
 
 
