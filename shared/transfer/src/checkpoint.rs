@@ -105,8 +105,8 @@ impl TryFrom<Vec<KeyRange>> for Covered {
 pub struct TaskDigest(String);
 
 impl TaskDigest {
-    /// Of a task and of where the stores that it names are. Its name, its deletes and what only makes it faster or slower do not
-    /// count.
+    /// Of a task and of where the stores that it names are. Its name, its schedule, its deletes and what only makes it faster or
+    /// slower do not count.
     pub fn of(task: &Task, endpoints: &[&str]) -> Result<Self> {
         let essence = Task {
             name: String::new(),
@@ -116,6 +116,7 @@ impl TaskDigest {
             large: Large::default(),
             listing: ListingRules::default(),
             pace: Pace::default(),
+            schedule: None,
             ..task.clone()
         };
         sha256(&(essence, endpoints)).map(Self)

@@ -45,6 +45,7 @@ mod route;
 mod run;
 pub mod scan;
 pub mod scan_ledger;
+pub mod schedule;
 pub mod select;
 pub mod server_side;
 pub mod sightings;

@@ -4,6 +4,8 @@
 //! timeout, a receive count. Invariant: a batch answers entry by entry, in the order of the request; an entry that failed is
 //! never reported as sent.
 
+mod backlog;
+pub mod disk;
 pub mod lanes;
 pub mod memory;
 pub mod outbox;

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::checksum::{DigestSet, digest};
 use crate::{Error, ErrorKind, Result};
 
+pub(crate) use directory::make_private;
 pub use directory::{DirectoryState, Held};
 pub use lines::{LineLog, Urgency};
 pub use memory::MemoryState;

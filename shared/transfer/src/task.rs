@@ -19,6 +19,7 @@ use crate::listing::ListingRules;
 use crate::pace::Pace;
 use crate::restore_rule::RestoreRule;
 use crate::rewrite::Rewrite;
+use crate::schedule::Schedule;
 use crate::select::Select;
 use crate::server_side::ServerSideRule;
 use crate::versions::Versions;
@@ -81,6 +82,9 @@ pub struct Task {
     /// How fast to go at most.
     #[serde(default)]
     pub pace: Pace,
+    /// When it runs by itself; `None` is when somebody says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 fn schema_version() -> u32 {
@@ -110,6 +114,7 @@ impl Task {
             large: Large::default(),
             listing: ListingRules::default(),
             pace: Pace::default(),
+            schedule: None,
         }
     }
 }

@@ -1,11 +1,10 @@
 //! A queue in memory, with the semantics of SQS that matter.
 //!
-//! Owns: visibility timeout, receive count, delay, long polling and dead letters, on tokio's clock. Does not own: persistence
-//! (a killed process forgets it; the next run compares and enqueues what is left) nor the SQS wire protocol. Invariants: a
-//! message is in exactly one of ready, hidden or deleted; with a capacity, senders wait while that many messages are
-//! not yet received, so a fast finder never outgrows memory.
+//! Owns: what messages hold, long polling and dead letters, on tokio's clock. Does not own: persistence ([`super::disk`]; a killed
+//! process forgets this one, and the next run compares and enqueues what is left) nor the SQS wire protocol. Invariant: with a
+//! capacity, senders wait while that many messages are not yet received, so a fast finder never outgrows memory.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,8 +13,9 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{BATCH_MAX, Delivery, OutgoingMessage, Queue, QueueDepth};
-use crate::{Error, ErrorKind, Result};
+use super::backlog::{Backlog, Taken, check_batch_size, handle, message_id};
+use super::{Delivery, OutgoingMessage, Queue, QueueDepth};
+use crate::Result;
 
 /// How a [`MemoryQueue`] behaves.
 #[derive(Debug, Clone, Default)]
@@ -47,19 +47,13 @@ pub struct MemoryQueue {
 
 #[derive(Default)]
 struct State {
-    next_id: u64,
-    messages: HashMap<u64, Message>,
-    ready: VecDeque<u64>,
-    /// Delayed and in flight, by the time they become ready.
-    hidden: BTreeSet<(Instant, u64)>,
-    delayed: usize,
+    backlog: Backlog,
+    messages: HashMap<u64, Content>,
 }
 
-struct Message {
+struct Content {
     body: String,
     attributes: Vec<(String, String)>,
-    receive_count: u32,
-    hidden_until: Option<Instant>,
 }
 
 impl MemoryQueue {
@@ -73,8 +67,8 @@ impl MemoryQueue {
     }
 
     fn has_room(&self) -> bool {
-        let state = self.state();
-        self.config.capacity.is_none_or(|capacity| state.ready.len() + state.delayed < capacity)
+        let waiting = self.state().backlog.waiting();
+        self.config.capacity.is_none_or(|capacity| waiting < capacity)
     }
 
     async fn wait_for_room(&self) {
@@ -92,35 +86,27 @@ impl MemoryQueue {
     /// Takes up to `max` ready messages; poison goes to the dead letters on the way.
     fn take(&self, max: usize, visibility: Duration) -> Vec<Delivery> {
         let now = Instant::now();
+        let count_max = self.config.dead_letters.as_ref().map(|rule| rule.max_receive_count);
         let mut dead = Vec::new();
         let mut deliveries = Vec::new();
         {
             let mut state = self.state();
-            state.wake_hidden(now);
+            state.backlog.wake(now);
             while deliveries.len() < max {
-                let Some(id) = state.ready.pop_front() else { break };
-                let Some(message) = state.messages.get_mut(&id) else {
-                    continue;
-                };
-                if let Some(rule) = &self.config.dead_letters
-                    && message.receive_count >= rule.max_receive_count
-                {
-                    if let Some(message) = state.messages.remove(&id) {
-                        dead.push(message);
+                match state.backlog.take(now + visibility, count_max) {
+                    None => break,
+                    Some(Taken::Poison(id)) => dead.extend(state.messages.remove(&id)),
+                    Some(Taken::Delivered { id, count }) => {
+                        let Some(content) = state.messages.get(&id) else { continue };
+                        deliveries.push(Delivery {
+                            message_id: message_id(id),
+                            receipt_handle: handle(id, count),
+                            body: content.body.clone(),
+                            receive_count: count,
+                            attributes: content.attributes.clone(),
+                        });
                     }
-                    continue;
                 }
-                message.receive_count += 1;
-                let until = now + visibility;
-                message.hidden_until = Some(until);
-                deliveries.push(Delivery {
-                    message_id: message_id(id),
-                    receipt_handle: format!("{id}:{}", message.receive_count),
-                    body: message.body.clone(),
-                    receive_count: message.receive_count,
-                    attributes: message.attributes.clone(),
-                });
-                state.hidden.insert((until, id));
             }
         }
         if let Some(rule) = &self.config.dead_letters {
@@ -137,81 +123,10 @@ impl MemoryQueue {
     fn push(&self, body: String, attributes: Vec<(String, String)>, delay: Duration) {
         {
             let mut state = self.state();
-            let id = state.next_id;
-            state.next_id += 1;
-            let hidden_until = (!delay.is_zero()).then(|| Instant::now() + delay);
-            state.messages.insert(id, Message { body, attributes, receive_count: 0, hidden_until });
-            match hidden_until {
-                None => state.ready.push_back(id),
-                Some(until) => {
-                    state.hidden.insert((until, id));
-                    state.delayed += 1;
-                }
-            }
+            let id = state.backlog.add((!delay.is_zero()).then(|| Instant::now() + delay));
+            state.messages.insert(id, Content { body, attributes });
         }
         self.arrived.notify_one();
-    }
-}
-
-impl State {
-    fn wake_hidden(&mut self, now: Instant) {
-        while let Some(&(until, id)) = self.hidden.first()
-            && until <= now
-        {
-            self.hidden.pop_first();
-            if let Some(message) = self.messages.get_mut(&id) {
-                message.hidden_until = None;
-                if message.receive_count == 0 {
-                    self.delayed -= 1;
-                }
-                self.ready.push_back(id);
-            }
-        }
-    }
-
-    /// The in-flight message a handle names: `Ok(None)` where the message was deleted or received again since.
-    fn in_flight(&self, receipt_handle: &str) -> Result<Option<u64>> {
-        let parsed = receipt_handle
-            .split_once(':')
-            .and_then(|(id, count)| Some((id.parse::<u64>().ok()?, count.parse::<u32>().ok()?)));
-        let Some((id, count)) = parsed.filter(|(id, _)| *id < self.next_id) else {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("the receipt handle {receipt_handle:?} is not valid"),
-            )
-            .with_code("ReceiptHandleIsInvalid"));
-        };
-        let current = self.messages.get(&id).is_some_and(|message| message.receive_count == count);
-        Ok(current.then_some(id))
-    }
-
-    fn delete(&mut self, receipt_handle: &str) -> Result<()> {
-        if let Some(id) = self.in_flight(receipt_handle)?
-            && let Some(message) = self.messages.remove(&id)
-        {
-            match message.hidden_until {
-                Some(until) => {
-                    self.hidden.remove(&(until, id));
-                }
-                None => self.ready.retain(|ready| *ready != id),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn message_id(id: u64) -> String {
-    format!("00000000-0000-4000-8000-{id:012x}")
-}
-
-fn check_batch_size(length: usize) -> Result<()> {
-    if (1..=BATCH_MAX).contains(&length) {
-        Ok(())
-    } else {
-        Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("a batch holds 1 to {BATCH_MAX} entries, not {length}"),
-        ))
     }
 }
 
@@ -236,7 +151,7 @@ impl Queue for MemoryQueue {
             let deliveries = self.take(max, visibility);
             if !deliveries.is_empty() {
                 // One notification may stand for several messages: pass it on while there is more.
-                if !self.state().ready.is_empty() {
+                if self.state().backlog.ready().len() > 0 {
                     self.arrived.notify_one();
                 }
                 return Ok(deliveries);
@@ -245,7 +160,7 @@ impl Queue for MemoryQueue {
             if now >= deadline {
                 return Ok(Vec::new());
             }
-            let next = self.state().hidden.first().map_or(deadline, |(until, _)| deadline.min(*until));
+            let next = self.state().backlog.next_wake().map_or(deadline, |until| deadline.min(until));
             tokio::select! {
                 () = arrived => {}
                 () = tokio::time::sleep_until(next) => {}
@@ -256,48 +171,31 @@ impl Queue for MemoryQueue {
     async fn delete_batch(&self, receipt_handles: Vec<String>) -> Result<Vec<Result<()>>> {
         check_batch_size(receipt_handles.len())?;
         let mut state = self.state();
-        Ok(receipt_handles.iter().map(|handle| state.delete(handle)).collect())
+        let mut delete = |handle: &String| {
+            if let Some(id) = state.backlog.settle(handle)? {
+                state.messages.remove(&id);
+            }
+            Ok(())
+        };
+        Ok(receipt_handles.iter().map(&mut delete).collect())
     }
 
     async fn change_visibility(&self, receipt_handle: &str, visibility: Duration) -> Result<()> {
-        {
-            let mut state = self.state();
-            let not_in_flight = || {
-                Error::new(ErrorKind::InvalidInput, "the message is not in flight")
-                    .with_code("MessageNotInflight")
-            };
-            let id = state.in_flight(receipt_handle)?.ok_or_else(not_in_flight)?;
-            let old =
-                state.messages.get(&id).and_then(|message| message.hidden_until).ok_or_else(not_in_flight)?;
-            state.hidden.remove(&(old, id));
-            let until = Instant::now() + visibility;
-            if let Some(message) = state.messages.get_mut(&id) {
-                message.hidden_until = Some(until);
-            }
-            state.hidden.insert((until, id));
-        }
+        self.state().backlog.hide(receipt_handle, Instant::now() + visibility)?;
         self.arrived.notify_one();
         Ok(())
     }
 
     async fn depth(&self) -> Result<QueueDepth> {
         let mut state = self.state();
-        state.wake_hidden(Instant::now());
-        Ok(QueueDepth {
-            visible: state.ready.len() as u64,
-            in_flight: (state.hidden.len() - state.delayed) as u64,
-            delayed: state.delayed as u64,
-        })
+        state.backlog.wake(Instant::now());
+        Ok(state.backlog.depth())
     }
 }
 
 impl fmt::Debug for MemoryQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state();
-        f.debug_struct("MemoryQueue")
-            .field("ready", &state.ready.len())
-            .field("hidden", &state.hidden.len())
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryQueue").field("depth", &self.state().backlog.depth()).finish_non_exhaustive()
     }
 }
 
