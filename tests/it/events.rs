@@ -1,6 +1,8 @@
 //! The events function on each of its hosts, before an SQS that is well, slow or failing.
 
+mod aliyun;
 mod hosts;
+mod subscribe;
 
 use std::fs::File;
 use std::net::SocketAddr;
