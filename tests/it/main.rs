@@ -8,6 +8,7 @@ mod attributes;
 mod configuration;
 mod conformance;
 mod demo;
+mod deployed;
 mod encryption;
 mod events;
 mod evidence;

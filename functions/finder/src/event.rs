@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use ferry_transfer::job::{Job, Message, PartJob, ScanJob};
+use ferry_transfer::metric::Metric;
 use ferry_transfer::{Error, ErrorKind, KeyRange, Result, RunId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{Finder, ScanReport};
+use crate::{DeletePlan, Finder, ScanReport};
 
 /// What invokes the finder.
 #[derive(Debug, Clone, Deserialize)]
@@ -100,8 +101,19 @@ impl Finder {
         let route = self.routes.route(scan.task.as_deref()).await?;
         let run = scan.run.clone().map_or_else(|| RunId::new(self.clock.as_ref()), RunId::from);
         let report = self.scan_and_continue(&route, &run, &scan, stop).await?;
+        self.measure(&report);
         tracing::info!(run = run.as_str(), task = route.task.name, report = ?report, "scanned");
         Ok(report)
+    }
+
+    fn measure(&self, report: &ScanReport) {
+        let deletes = match report.deletes {
+            DeletePlan::Enqueued(deletes) => deletes,
+            _ => 0,
+        };
+        self.measures.add(Metric::PairsCompared, report.found + report.extra);
+        self.measures.add(Metric::JobsSent, report.enqueued + deletes);
+        self.measures.add(Metric::ScansCompleted, u64::from(report.is_complete));
     }
 }
 

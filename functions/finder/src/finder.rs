@@ -17,11 +17,12 @@ use ferry_transfer::checkpoint::Coverage;
 use ferry_transfer::compare::Evidence;
 use ferry_transfer::job::{Action, Found, Job, Message, Origin, SeenAtDestination};
 use ferry_transfer::key_source::Documents;
+use ferry_transfer::metric::Measures;
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::queue::outbox::Outbox;
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::scan::{Finding, ListingReport, Scan};
-use ferry_transfer::scan_ledger::{DestinationCounts, Stretches};
+use ferry_transfer::scan_ledger::{RangeCounts, Stretches};
 use ferry_transfer::sightings::sightings;
 use ferry_transfer::task::{DeleteLimit, Deletes};
 use ferry_transfer::versions::Versions;
@@ -47,6 +48,8 @@ pub struct Finder {
     pub state: Option<SharedState>,
     /// How a failed send is repeated.
     pub backoff: Backoff,
+    /// Counts what is compared and sent by invocations.
+    pub measures: Arc<Measures>,
     /// Follows what is compared; only where it hears of the jobs' receipts too.
     pub coverage: Option<Arc<Coverage>>,
 }
@@ -141,6 +144,9 @@ pub struct ScanReport {
     /// What was compared, range by range.
     #[serde(skip)]
     pub compared: Stretches,
+    /// Every name of the run has been compared, and this invocation compared the last of them.
+    #[serde(skip)]
+    pub is_complete: bool,
     /// What is left of the range because time was up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remaining: Vec<KeyRange>,
@@ -219,7 +225,7 @@ impl Finder {
         report: &ScanReport,
     ) -> Result<DeletePlan> {
         let counts = match scope {
-            Scope::All => DestinationCounts { held: report.held, extra: report.extra },
+            Scope::All => report.counts(),
             Scope::Rest(_) if report.remaining.is_empty() => count_destination(route).await?,
             Scope::Rest(_) | Scope::Part(_) => {
                 return Ok(match report.extra {
@@ -228,7 +234,7 @@ impl Finder {
                 });
             }
         };
-        let DestinationCounts { held, extra } = counts;
+        let RangeCounts { held, extra, .. } = counts;
         Ok(if extra == 0 {
             DeletePlan::Nothing
         } else if !report.remaining.is_empty() {
@@ -255,20 +261,19 @@ impl Finder {
         let mut outbox = self.outbox();
         while let Some(batch) = scan.next_batch().await? {
             let names = batch.findings.len() as u64;
-            let before = DestinationCounts { held: report.held, extra: report.extra };
+            let before = report.counts();
             let jobs: Vec<Job> =
                 batch.findings.into_iter().flat_map(|finding| report.take(finding, route, run)).collect();
-            let counts =
-                DestinationCounts { held: report.held - before.held, extra: report.extra - before.extra };
-            report.compared.add(batch.range.clone(), counts);
+            let (jobs_sent, jobs_bytes) =
+                (jobs.len() as u64, jobs.iter().map(|job| job.size.unwrap_or(0)).sum::<u64>());
+            report.enqueued += jobs_sent;
+            report.enqueued_bytes += jobs_bytes;
+            report.compared.add(batch.range.clone(), report.counts() - before);
             if let Some(coverage) = &self.coverage {
                 coverage.compared(batch.range, names, jobs.iter().map(|job| &job.key));
             }
             for job in jobs {
-                report.enqueued += 1;
-                report.enqueued_bytes += job.size.unwrap_or(0);
                 outbox.send(OutgoingMessage::new(Message::Object(job).to_json())).await?;
-                report.show(progress);
             }
             report.show(progress);
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -313,8 +318,8 @@ impl Finder {
 }
 
 /// Lists both sides as a whole to know what a plan of deletes would come to.
-async fn count_destination(route: &Arc<Route>) -> Result<DestinationCounts> {
-    let mut counts = DestinationCounts::default();
+async fn count_destination(route: &Arc<Route>) -> Result<RangeCounts> {
+    let mut counts = RangeCounts::default();
     let mut scan = Scan::new(Arc::clone(route), &KeyRange::ALL);
     while let Some(finding) = scan.next().await? {
         match finding {
@@ -386,6 +391,16 @@ impl ScanReport {
             }
         };
         copy.into_iter().collect()
+    }
+
+    fn counts(&self) -> RangeCounts {
+        RangeCounts {
+            found: self.found,
+            held: self.held,
+            extra: self.extra,
+            jobs: self.enqueued,
+            jobs_bytes: self.enqueued_bytes,
+        }
     }
 
     fn show(&self, progress: &ScanProgress) {

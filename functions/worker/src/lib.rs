@@ -4,9 +4,12 @@
 
 mod breaker;
 mod continuation;
+mod deployed;
 mod parking;
+mod poller;
 mod worker;
 
 pub use breaker::Breaker;
 pub use parking::Parking;
+pub use poller::{Poller, PollerSettings};
 pub use worker::{DEAD_LETTER_REASON, Worker};

@@ -13,17 +13,21 @@ mod access;
 mod attributes;
 mod certificate;
 mod delete;
-mod events;
 mod export;
 mod history;
 mod keys;
 mod listing;
 mod pace;
 mod probe;
+mod queue;
 mod resume;
+mod run;
+mod stack;
 mod state;
 mod sweep;
+mod task;
 mod versions;
+mod worker;
 
 use std::ffi::OsStr;
 use std::marker::PhantomData;
@@ -43,7 +47,6 @@ pub use self::access::{AccessArgs, SideAccess};
 pub use self::attributes::AttributeArgs;
 pub use self::certificate::CertificateArgs;
 pub use self::delete::DeleteArgs;
-pub use self::events::{EventsArgs, EventsCommand, SubscribeArgs};
 pub use self::export::{
     CreateJobArgs, ExportArgs, ExportCommand, ExportPlace, JobArgs, JobType, LabelArgs, ListJobsArgs,
     OpenArgs, PasswordArgs, RunArgs, ServeArgs, SignArgs, SplitArgs, StationArgs, UpdateJobArgs,
@@ -54,10 +57,15 @@ pub use self::keys::KeyArgs;
 pub use self::listing::ListingArgs;
 pub use self::pace::PaceArgs;
 pub use self::probe::ProbeArgs;
+pub use self::queue::{LettersArgs, PeekArgs, PurgeArgs, QueueArgs, QueueCommand, RedriveArgs};
 pub use self::resume::{Resume, ResumeArgs};
+pub use self::run::{RunCommand, RunCommandArgs, RunStatusArgs};
+pub use self::stack::StackArgs;
 pub use self::state::StateArgs;
 pub use self::sweep::SweepArgs;
+pub use self::task::{ImportDthArgs, PutTaskArgs, TaskArgs, TaskCommand, TaskNameArgs};
 pub use self::versions::VersionArgs;
+pub use self::worker::WorkerArgs;
 
 /// Moves objects between S3-compatible stores and proves that it did.
 #[derive(Debug, Parser)]
@@ -101,12 +109,18 @@ pub enum Command {
     Probe(Box<ProbeArgs>),
     /// Find uploads of parts that were left behind, and drop them
     Sweep(Box<SweepArgs>),
-    /// What stores tell of their changes
-    Events(Box<EventsArgs>),
     /// Make a link that reads or writes one object without credentials
     Presign(Box<PresignArgs>),
     /// Write buckets onto an encrypted disk, by the job manifests of AWS Import/Export
     Export(Box<ExportArgs>),
+    /// Manage the tasks of a deployment on AWS: put, run, pause, list
+    Task(Box<TaskArgs>),
+    /// Look after the queues of a deployment: what waits, what failed and why, try again
+    Queue(Box<QueueArgs>),
+    /// Follow a run of a deployment
+    Run(Box<RunCommandArgs>),
+    /// Work for a deployment on this machine: take jobs off its queue
+    Worker(Box<WorkerArgs>),
 }
 
 /// What to print.

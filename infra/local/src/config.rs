@@ -65,6 +65,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether the file itself describes a store of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.stores.contains_key(name)
+    }
+
     /// The store of that name. `s3` is Amazon S3 with ambient credentials unless the file says otherwise; with `one_off`, a name
     /// that is not in the file is a store that flags describe.
     pub fn store(&self, name: &str, one_off: OneOff) -> Result<StoreConfig, UsageError> {

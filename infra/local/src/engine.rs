@@ -200,6 +200,7 @@ impl Run {
             clock,
             backoff: Backoff::default(),
             state: None,
+            measures: Arc::default(),
             coverage: self.coverage.clone(),
         };
 

@@ -7,7 +7,9 @@ pub mod args;
 pub mod checkpoints;
 pub mod command;
 pub mod config;
+pub mod deployed;
 pub mod documents;
+pub mod dth;
 pub mod ends;
 pub mod engine;
 pub mod exit;
@@ -39,9 +41,12 @@ pub fn run(args: Args) -> Exit {
             Command::Demo(demo) => command::demo::run(demo, &output).await,
             Command::Ls(ls) => command::ls::run(*ls, &output).await,
             Command::Probe(probe) => Box::pin(command::probe::run(*probe, &output)).await,
-            Command::Events(events) => command::events::run(*events, &output).await,
             Command::Sweep(sweep) => command::sweep::run(*sweep, &output).await,
             Command::Export(export) => Box::pin(command::export::run(*export, &output)).await,
+            Command::Task(task) => Box::pin(command::task::run(*task, &output)).await,
+            Command::Queue(queue) => Box::pin(command::queue::run(*queue, &output)).await,
+            Command::Run(run) => Box::pin(command::run::run(*run, &output)).await,
+            Command::Worker(worker) => Box::pin(command::worker::run(*worker, &output)).await,
             Command::Presign(presign) => command::presign::run(*presign, &output).await,
         }
     });

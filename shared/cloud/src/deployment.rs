@@ -37,6 +37,9 @@ pub struct Deployment {
     pub schedule_group: String,
     /// Where runs are remembered: `NAME://BUCKET/PREFIX`.
     pub state: String,
+    /// The task of messages that name none; empty for none.
+    #[serde(default)]
+    pub default_task: String,
 }
 
 impl Deployment {
@@ -69,6 +72,25 @@ impl Deployment {
             ));
         }
         Ok(deployment)
+    }
+
+    /// The variables of a worker that is not the stack's own ([`crate::lambda`]).
+    pub fn variables(&self, path: &str) -> Vec<(&'static str, String)> {
+        let path = path.trim_end_matches('/');
+        let mut variables = vec![
+            ("FERRY_TASK", format!("ssm:{path}/tasks/")),
+            ("FERRY_STORES", format!("ssm:{path}/stores/")),
+            ("FERRY_JOB_QUEUE_URL", self.job_queue_url.clone()),
+            ("FERRY_LARGE_QUEUE_URL", self.large_queue_url.clone()),
+            ("FERRY_SCAN_QUEUE_URL", self.scan_queue_url.clone()),
+            ("FERRY_DEAD_LETTER_QUEUE_URL", self.dead_letter_queue_url.clone()),
+            ("FERRY_STATE", self.state.clone()),
+            ("FERRY_STACK", self.stack.clone()),
+        ];
+        if !self.default_task.is_empty() {
+            variables.push(("FERRY_DEFAULT_TASK", self.default_task.clone()));
+        }
+        variables
     }
 
     /// What schedules invoke.

@@ -84,10 +84,16 @@ enum Told<T> {
 impl Environment {
     /// Reads the process's variables.
     pub fn read() -> Result<Self> {
-        Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        Self::from_variables(Self::variable)
     }
 
-    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    /// A variable of the process; an empty one is none.
+    pub fn variable(name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    /// Reads what these say.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         Ok(Self {
             tasks: match told("FERRY_TASK", variable("FERRY_TASK"))? {
                 Told::Here(task) => Tasks::One(Box::new(task)),

@@ -192,6 +192,9 @@ fn outgoing_entry(
     message: &OutgoingMessage,
 ) -> Result<SendMessageBatchRequestEntry, aws_smithy_types::error::operation::BuildError> {
     let mut entry = SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(&message.body);
+    if let Some(group) = batch::group_of(&message.body) {
+        entry = entry.message_group_id(group);
+    }
     if !message.delay.is_zero() {
         entry = entry.delay_seconds(secs_rounded_up(message.delay));
     }

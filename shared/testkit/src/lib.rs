@@ -5,6 +5,7 @@
 
 pub mod bucket;
 pub mod conformance;
+pub mod control_plane;
 mod error_document;
 pub mod faults;
 mod faulty_store;

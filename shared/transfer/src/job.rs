@@ -12,6 +12,15 @@ use crate::event::{self, EventError, Notification};
 use crate::store::UploadId;
 use crate::{ETag, Key, KeyRange, StorageClass};
 
+/// The task that a message names, whatever else it is about; `None` where it names none or is no message.
+pub fn task_of(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        task: Option<String>,
+    }
+    serde_json::from_str::<Named>(body).ok()?.task
+}
+
 /// A message, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {

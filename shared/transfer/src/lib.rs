@@ -43,6 +43,7 @@ pub mod retry;
 pub mod rewrite;
 mod route;
 mod run;
+pub mod run_status;
 pub mod scan;
 pub mod scan_ledger;
 pub mod schedule;

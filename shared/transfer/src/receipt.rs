@@ -110,6 +110,14 @@ impl Outcome {
     pub fn is_of_object(&self) -> bool {
         !matches!(self, Self::Divided { .. } | Self::Part { .. })
     }
+
+    /// Whether nothing more will be done about the object by this job: it is settled, or failed for good.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Failed(failed) => failed.last,
+            other => other.is_of_object(),
+        }
+    }
 }
 
 /// How the job of one part ended.

@@ -9,37 +9,63 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Covered, TaskDigest};
-use crate::state::{SharedState, StateCondition, StateName};
+use crate::state::{SharedState, StateCondition, StateName, StateStore};
 use crate::{Clock, Error, ErrorKind, KeyRange, Result, RunId};
 
+/// Of the document, beside its run's others.
+const NAME: &str = "scan.json";
 /// Of the document.
 const VERSION: u32 = 1;
 /// Writers that come between a reading and its writing before the invocation gives its message back.
 const ROUNDS: u32 = 20;
 
-/// What the destination was found to have in a range of names.
+/// What was found in a range of names, and what was made of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DestinationCounts {
-    /// Objects.
+#[serde(default)]
+pub struct RangeCounts {
+    /// Objects at the source.
+    pub found: u64,
+    /// Objects at the destination.
     pub held: u64,
     /// Of those, without an object at the source.
     pub extra: u64,
+    /// Jobs that were sent, deletes not among them.
+    pub jobs: u64,
+    /// Bytes of the objects that they are to copy.
+    pub jobs_bytes: u64,
 }
 
-impl std::ops::AddAssign for DestinationCounts {
+impl std::ops::AddAssign for RangeCounts {
     fn add_assign(&mut self, other: Self) {
+        self.found += other.found;
         self.held += other.held;
         self.extra += other.extra;
+        self.jobs += other.jobs;
+        self.jobs_bytes += other.jobs_bytes;
+    }
+}
+
+impl std::ops::Sub for RangeCounts {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            found: self.found - before.found,
+            held: self.held - before.held,
+            extra: self.extra - before.extra,
+            jobs: self.jobs - before.jobs,
+            jobs_bytes: self.jobs_bytes - before.jobs_bytes,
+        }
     }
 }
 
 /// Names that one invocation compared, and what it found there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stretches(Vec<(KeyRange, DestinationCounts)>);
+pub struct Stretches(Vec<(KeyRange, RangeCounts)>);
 
 impl Stretches {
     /// Adds names behind those that were added before, or of another range.
-    pub fn add(&mut self, range: KeyRange, counts: DestinationCounts) {
+    pub fn add(&mut self, range: KeyRange, counts: RangeCounts) {
         let before =
             self.0.iter_mut().find(|(before, _)| before.until.is_some() && before.until == range.after);
         match before {
@@ -102,8 +128,7 @@ pub struct ScanRecord {
     version: u32,
     task: TaskDigest,
     compared: Covered,
-    /// Of all that was compared.
-    counts: DestinationCounts,
+    counts: RangeCounts,
     /// A side was found to list in no order.
     disordered: bool,
     deletes: DeletePass,
@@ -115,10 +140,15 @@ impl ScanRecord {
             version: VERSION,
             task,
             compared: Covered::default(),
-            counts: DestinationCounts::default(),
+            counts: RangeCounts::default(),
             disordered: false,
             deletes: DeletePass::NotBegun,
         }
+    }
+
+    /// The names that were compared.
+    pub fn compared(&self) -> &Covered {
+        &self.compared
     }
 
     /// What of a range has not been compared.
@@ -126,8 +156,8 @@ impl ScanRecord {
         self.compared.remaining().iter().filter_map(|left| left.intersection(range)).collect()
     }
 
-    /// What the destination was found to have.
-    pub fn counts(&self) -> DestinationCounts {
+    /// What was found in all that was compared.
+    pub fn counts(&self) -> RangeCounts {
         self.counts
     }
 
@@ -162,6 +192,15 @@ impl ScanRecord {
     }
 }
 
+/// What the ledger of a run says, whatever its task; `None` where it has none.
+pub async fn read_record(state: &dyn StateStore, run: &RunId) -> Result<Option<ScanRecord>> {
+    let name = run.state_name(NAME)?;
+    let Some(stored) = state.read(&name).await? else { return Ok(None) };
+    serde_json::from_slice(&stored.bytes).map(Some).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, format!("{name} cannot be read")).caused_by(error)
+    })
+}
+
 /// The ledger of one run. See the module.
 #[derive(Debug)]
 pub struct ScanLedger {
@@ -173,7 +212,7 @@ pub struct ScanLedger {
 impl ScanLedger {
     /// Of a run of this task.
     pub fn new(state: SharedState, run: &RunId, task: TaskDigest) -> Result<Self> {
-        Ok(Self { state, name: run.state_name("scan.json")?, task })
+        Ok(Self { state, name: run.state_name(NAME)?, task })
     }
 
     /// What it says now. `InvalidInput` where the run is another task's.

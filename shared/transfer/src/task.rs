@@ -88,10 +88,13 @@ pub struct Task {
 }
 
 fn schema_version() -> u32 {
-    1
+    Task::VERSION
 }
 
 impl Task {
+    /// Of the document's schema.
+    pub const VERSION: u32 = 1;
+
     /// A task with the rules that a document leaves out.
     pub fn new(name: impl Into<String>, source: Location, destination: Location) -> Self {
         Self {

@@ -12,12 +12,13 @@ use ferry_transfer::job::{Message, ScanJob};
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::scan::{Finding, Scan};
 use ferry_transfer::scan_ledger::{DeletePass, DeletesUnderWay, Invocation, ScanLedger, ScanRecord};
+use ferry_transfer::state::StateCondition;
 use ferry_transfer::task::{DeleteLimit, Deletes};
 use ferry_transfer::versions::Versions;
-use ferry_transfer::{KeyRange, Result, Route, RunId};
+use ferry_transfer::{Error, ErrorKind, KeyRange, Result, Route, RunId, RunRecord};
 use tokio::time::Instant;
 
-use super::{DeletePlan, DestinationCounts, Finder, ScanProgress, ScanReport, Scope, delete_job};
+use super::{DeletePlan, Finder, RangeCounts, ScanProgress, ScanReport, Scope, delete_job};
 
 /// Deletes written down and sent at once.
 const DELETES_A_STEP: usize = 1_000;
@@ -34,9 +35,13 @@ impl Finder {
         let by = Invocation::new(self.clock.as_ref());
         let turn = Turn { finder: self, route, run, scan, stop, by };
         let Some(ledger) = self.ledger(route, run)? else {
-            let report = turn.compare(&Scope::of(&scan.range)).await?;
+            let mut report = turn.compare(&Scope::of(&scan.range)).await?;
+            report.is_complete = scan.range == KeyRange::ALL && report.remaining.is_empty();
             return Ok(report);
         };
+        if scan.range == KeyRange::ALL {
+            self.remember(route, run).await?;
+        }
         let mut record = ledger.read().await?;
         let mut report = ScanReport::default();
         let todo = record.left_of(&scan.range);
@@ -45,6 +50,7 @@ impl Finder {
             let again;
             (record, again) = ledger.note(&report.compared, route.lists_disordered()).await?;
             turn.send_on(&again).await?;
+            report.is_complete = is_complete(route, &record);
         }
         if let Deletes::Mirror(limit) = route.task.deletes {
             report.deletes = if is_complete(route, &record) {
@@ -56,6 +62,19 @@ impl Finder {
             };
         }
         Ok(report)
+    }
+
+    /// Writes down which task the run is of, once.
+    async fn remember(&self, route: &Route, run: &RunId) -> Result<()> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let record =
+            RunRecord::begin(run.clone(), route.task.clone(), env!("CARGO_PKG_VERSION"), self.clock.now());
+        let bytes = serde_json::to_vec(&record)
+            .map_err(|error| Error::new(ErrorKind::Other, "a run cannot be written down").caused_by(error))?;
+        match state.write(&RunRecord::state_name(run)?, bytes.into(), StateCondition::Absent).await {
+            Err(error) if error.kind() != ErrorKind::PreconditionFailed => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// `None` where nothing is remembered, and for tasks that compare nothing here.
@@ -113,7 +132,7 @@ impl Turn<'_> {
         record: &ScanRecord,
         limit: DeleteLimit,
     ) -> Result<DeletePlan> {
-        let DestinationCounts { held, extra } = record.counts();
+        let RangeCounts { held, extra, .. } = record.counts();
         match record.deletes() {
             DeletePass::NotBegun if extra == 0 => Ok(DeletePlan::Nothing),
             DeletePass::NotBegun if record.is_disordered() || self.route.lists_disordered() => {

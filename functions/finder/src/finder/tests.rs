@@ -52,6 +52,7 @@ impl Stage {
             clock: Arc::new(SystemClock),
             backoff: Backoff::default(),
             state: None,
+            measures: Arc::default(),
             coverage: None,
         };
         Self { source, destination, source_faults, destination_faults, jobs, scans, route, finder }

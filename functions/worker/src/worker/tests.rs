@@ -188,6 +188,7 @@ impl Stage {
             backoff: Backoff::default(),
             state: None,
             coverage: None,
+            measures: Arc::default(),
         };
         let run = RunId::new(&SystemClock);
         finder.scan(&self.route, &run, &Scope::All, None, &ScanProgress::default()).await?;

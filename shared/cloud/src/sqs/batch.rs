@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
+use ferry_transfer::job::task_of;
 use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::{ErrorKind, Result};
 
@@ -16,6 +17,14 @@ pub(super) fn message_bytes(message: &OutgoingMessage) -> usize {
     let attributes: usize =
         message.attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len()).sum();
     message.body.len() + attributes
+}
+
+/// The group of a message: its task, so that a standard queue delivers a small task's messages beside those of one that fills it (AWS,
+/// "Amazon SQS fair queues"). `None` for a task whose name cannot be one (`SendMessage`, `MessageGroupId`).
+pub(super) fn group_of(body: &str) -> Option<String> {
+    let is_plain =
+        |name: &String| (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    task_of(body).filter(is_plain)
 }
 
 /// Divides messages of these sizes into requests that SQS takes, in order. A message that is too large by itself travels
@@ -118,6 +127,14 @@ mod tests {
     fn an_entry_in_both_lists_has_failed() {
         let results = collate(PLACE, 1, ["0"].into_iter(), &[failed("0", true, "X")]);
         assert!(results[0].is_err());
+    }
+
+    #[test]
+    fn a_message_is_grouped_by_its_task_where_that_can_be_a_group() {
+        assert_eq!(group_of(r#"{"key":"a","task":"photos"}"#).as_deref(), Some("photos"));
+        for body in [r#"{"key":"a"}"#, r#"{"task":"a to b"}"#, r#"{"task":""}"#, "no JSON", "[1]"] {
+            assert_eq!(group_of(body), None, "{body}");
+        }
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl StoredJournal {
 impl DeleteJournal for StoredJournal {
     async fn write(&self, run: Option<&str>, entry: JournalEntry) -> Result<()> {
         let at = self.clock.now();
-        let name = stored_name(run, "deleted", at, self.clock.draw())?;
+        let name = stored_name(run, "deleted", at, self.clock.draw(), None)?;
         let mut line = serde_json::to_vec(&JournalLine { at, entry }).map_err(|error| {
             Error::new(ErrorKind::Other, "a line of the delete journal cannot be written").caused_by(error)
         })?;

@@ -22,7 +22,7 @@ fn range(after: Option<&str>, until: Option<&str>) -> KeyRange {
 fn stretches(parts: impl IntoIterator<Item = (KeyRange, u64)>) -> Stretches {
     let mut seen = Stretches::default();
     for (range, held) in parts {
-        seen.add(range, DestinationCounts { held, extra: held });
+        seen.add(range, RangeCounts { held, extra: held, ..RangeCounts::default() });
     }
     seen
 }
