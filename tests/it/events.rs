@@ -1,6 +1,8 @@
 //! The events function on each of its hosts, before an SQS that is well, slow or failing.
 
+mod aliyun;
 mod hosts;
+mod subscribe;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -8,11 +10,11 @@ use std::time::Duration;
 
 use ferry_testkit::sqs::{SqsConfig, SqsServer};
 use ferry_tests::Program;
-use ferry_tests::web::{Answer, ask_with};
+use ferry_tests::web::{Answer, ask_with, slow_way};
 use ferry_transfer::Queue as _;
 use ferry_transfer::job::{Job, Message};
 use tempfile::{NamedTempFile, TempDir};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 
@@ -130,31 +132,4 @@ impl Listener {
 
 async fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("its address")
-}
-
-/// A way to the server that takes its time with whatever is sent to it.
-async fn slow_way(server: SocketAddr, delay: Duration) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let Ok(server) = TcpStream::connect(server).await else { return };
-                let (mut from_client, mut to_client) = client.into_split();
-                let (mut from_server, mut to_server) = server.into_split();
-                let back =
-                    tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-                let mut buffer = vec![0; 64 * 1024];
-                while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
-                    tokio::time::sleep(delay).await;
-                    if to_server.write_all(&buffer[..read]).await.is_err() {
-                        break;
-                    }
-                }
-                drop(to_server);
-                let _copied = back.await;
-            });
-        }
-    });
-    address
 }

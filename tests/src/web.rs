@@ -2,10 +2,11 @@
 //!
 //! For links that must work without an SDK and without credentials. Invariant: adds nothing that a signature would have to cover.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,4 +50,31 @@ async fn exchange(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
     Ok(Answer { status, head, body: bytes.split_off(end + 4) })
+}
+
+/// A way to a server that takes its time with whatever is sent to it.
+pub async fn slow_way(server: SocketAddr, delay: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(server) = TcpStream::connect(server).await else { return };
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                let back =
+                    tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
+                    tokio::time::sleep(delay).await;
+                    if to_server.write_all(&buffer[..read]).await.is_err() {
+                        break;
+                    }
+                }
+                drop(to_server);
+                let _copied = back.await;
+            });
+        }
+    });
+    address
 }

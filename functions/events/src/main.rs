@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
-use ferry_events::host::server::{Deadlines, serve};
+use ferry_events::host::server::{Deadlines, bind, serve};
 use ferry_events::host::{Door, function_compute, http, lambda};
 use ferry_events::{HostKind, Settings};
 use ferry_transfer::SystemClock;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -53,8 +52,7 @@ fn log_to_stderr() {
 
 /// Until it is told to stop; then what is at work is finished.
 async fn listen(address: SocketAddr, router: Router, deadlines: Deadlines) -> Result<()> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
+    let listener = bind(address).with_context(|| format!("{address} cannot be listened on"))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     let mut terminated = signal(SignalKind::terminate())?;
     let stop = async move {

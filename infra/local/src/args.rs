@@ -13,6 +13,7 @@ mod access;
 mod attributes;
 mod certificate;
 mod delete;
+mod events;
 mod export;
 mod history;
 mod keys;
@@ -47,6 +48,7 @@ pub use self::access::{AccessArgs, SideAccess};
 pub use self::attributes::AttributeArgs;
 pub use self::certificate::CertificateArgs;
 pub use self::delete::DeleteArgs;
+pub use self::events::{EventsArgs, EventsCommand, SubscribeArgs};
 pub use self::export::{
     CreateJobArgs, ExportArgs, ExportCommand, ExportPlace, JobArgs, JobType, LabelArgs, ListJobsArgs,
     OpenArgs, PasswordArgs, RunArgs, ServeArgs, SignArgs, SplitArgs, StationArgs, UpdateJobArgs,
@@ -109,6 +111,8 @@ pub enum Command {
     Probe(Box<ProbeArgs>),
     /// Find uploads of parts that were left behind, and drop them
     Sweep(Box<SweepArgs>),
+    /// What stores tell of their changes
+    Events(Box<EventsArgs>),
     /// Make a link that reads or writes one object without credentials
     Presign(Box<PresignArgs>),
     /// Write buckets onto an encrypted disk, by the job manifests of AWS Import/Export

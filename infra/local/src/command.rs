@@ -1,6 +1,7 @@
 //! One file for each command: what it does with its arguments, and how it ends.
 
 pub mod demo;
+pub mod events;
 pub mod export;
 pub mod ls;
 pub mod plan;

@@ -19,6 +19,7 @@ mod intercept;
 mod lean;
 mod list;
 mod list_choice;
+mod notifications;
 mod read;
 mod upload_body;
 mod uploads;
@@ -53,6 +54,7 @@ use self::error::Place;
 pub use self::greet::Greeting;
 use self::lean::{Lean, LeanAccount};
 use self::list_choice::ListChoice;
+pub use self::notifications::{Rehearsal, Subscribed, SubscribedDeletes, Subscription};
 use crate::credentials::Keyring;
 use crate::profile::{ListVersion, Posture, Profile};
 

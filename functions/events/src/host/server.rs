@@ -13,7 +13,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,9 @@ const READ_AHEAD_BYTES: usize = 64 << 10;
 
 /// How long the listener leaves the machine alone that has no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that wait in the system's queue. The usual 128 overflow in a burst, and who finds no place there asks again after a second.
+const BACKLOG: u32 = 4096;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +46,15 @@ impl Deadlines {
     pub const HTTP: Self = Self { head: Duration::from_secs(30) };
     /// For the one sender that keeps its connections between invocations, however far apart (Alibaba Cloud, "Custom runtime").
     pub const FUNCTION_COMPUTE: Self = Self { head: Duration::from_mins(15) };
+}
+
+/// Listens on the address with room for bursts.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As listeners usually do: a process that is started again takes the port of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Answers requests until `stop` ends, and finishes those at work.
@@ -125,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_never_ends_is_cut_off_and_what_is_at_work_is_finished() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = listener.local_addr().expect("its address");
         let slow = async || {
             tokio::time::sleep(Duration::from_millis(300)).await;
