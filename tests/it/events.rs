@@ -2,6 +2,7 @@
 
 mod aliyun;
 mod hosts;
+mod reconcile;
 mod subscribe;
 
 use std::fs::File;

@@ -21,6 +21,7 @@ mod listing;
 mod pace;
 mod probe;
 mod queue;
+mod reconcile;
 mod resume;
 mod run;
 mod stack;
@@ -60,6 +61,7 @@ pub use self::listing::ListingArgs;
 pub use self::pace::PaceArgs;
 pub use self::probe::ProbeArgs;
 pub use self::queue::{LettersArgs, PeekArgs, PurgeArgs, QueueArgs, QueueCommand, RedriveArgs};
+pub use self::reconcile::ReconcileArgs;
 pub use self::resume::{Resume, ResumeArgs};
 pub use self::run::{RunCommand, RunCommandArgs, RunStatusArgs};
 pub use self::stack::StackArgs;
@@ -111,6 +113,8 @@ pub enum Command {
     Probe(Box<ProbeArgs>),
     /// Find uploads of parts that were left behind, and drop them
     Sweep(Box<SweepArgs>),
+    /// Compare a task's two sides range by range, repair what events missed, and say how far behind they were
+    Reconcile(Box<ReconcileArgs>),
     /// What stores tell of their changes
     Events(Box<EventsArgs>),
     /// Make a link that reads or writes one object without credentials

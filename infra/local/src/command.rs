@@ -8,6 +8,7 @@ pub mod plan;
 pub mod presign;
 pub mod probe;
 pub mod queue;
+pub mod reconcile;
 pub mod run;
 pub mod runs;
 pub mod sweep;

@@ -31,7 +31,7 @@ use crate::tally::{Counts, Tally};
 /// Jobs waiting at most: enough that no worker waits for the finder, and a few megabytes.
 const QUEUE_CAPACITY: usize = 10_000;
 /// Deliveries of one message, as the cloud deployment's queue has it.
-const MAX_RECEIVE_COUNT: u32 = 5;
+pub(crate) const MAX_RECEIVE_COUNT: u32 = 5;
 /// Jobs that wait for an archive at most: some hundred bytes each.
 const PARKED_MAX: u64 = 100_000;
 /// How often idle workers look whether the run has ended.
@@ -254,6 +254,30 @@ impl Run {
             interrupted: self.stop.is_cancelled(),
         }
     }
+}
+
+/// Settles what a queue holds, what comes back of it included, or stops after the objects on their way.
+pub(crate) async fn drain(
+    worker: &Arc<Worker>,
+    jobs: &Arc<MemoryQueue>,
+    hands: usize,
+    stop: &CancellationToken,
+) {
+    let parked = MemoryQueue::new(MemoryQueueConfig::default());
+    let found_all = CancellationToken::new();
+    found_all.cancel();
+    let mut workers = JoinSet::new();
+    for _ in 0..hands {
+        let hands = Hands {
+            jobs: Arc::clone(jobs),
+            parked: Arc::clone(&parked),
+            worker: Arc::clone(worker),
+            found_all: found_all.clone(),
+            stop: stop.clone(),
+        };
+        workers.spawn(hands.work());
+    }
+    while workers.join_next().await.is_some() {}
 }
 
 /// One pair of hands: takes one message at a time, so that a large object holds up nobody else's.

@@ -41,6 +41,7 @@ pub fn run(args: Args) -> Exit {
             Command::Demo(demo) => command::demo::run(demo, &output).await,
             Command::Ls(ls) => command::ls::run(*ls, &output).await,
             Command::Probe(probe) => Box::pin(command::probe::run(*probe, &output)).await,
+            Command::Reconcile(reconcile) => command::reconcile::run(*reconcile, &output).await,
             Command::Events(events) => command::events::run(*events, &output).await,
             Command::Sweep(sweep) => command::sweep::run(*sweep, &output).await,
             Command::Export(export) => Box::pin(command::export::run(*export, &output)).await,
