@@ -202,7 +202,7 @@ async fn everything_wrong_with_a_manifest_is_told_at_once_with_its_place() {
 }
 
 /// Sends a signed form and reads the answer.
-async fn ask(host: &str, keys: &Credentials, form: &str) -> String {
+pub(crate) async fn ask(host: &str, keys: &Credentials, form: &str) -> String {
     let mut request = HttpRequest::post("/", form);
     request.set_header("host", host);
     sign(&mut request, keys, SystemClock.now());

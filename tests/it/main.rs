@@ -28,6 +28,7 @@ mod resume;
 mod rewriting;
 mod same_store;
 mod selection;
+mod serve;
 mod tls;
 mod verify;
 mod versions;

@@ -24,6 +24,7 @@ mod queue;
 mod reconcile;
 mod resume;
 mod run;
+mod serve;
 mod stack;
 mod state;
 mod sweep;
@@ -64,6 +65,7 @@ pub use self::queue::{LettersArgs, PeekArgs, PurgeArgs, QueueArgs, QueueCommand,
 pub use self::reconcile::ReconcileArgs;
 pub use self::resume::{Resume, ResumeArgs};
 pub use self::run::{RunCommand, RunCommandArgs, RunStatusArgs};
+pub use self::serve::HostArgs;
 pub use self::stack::StackArgs;
 pub use self::state::StateArgs;
 pub use self::sweep::SweepArgs;
@@ -119,6 +121,8 @@ pub enum Command {
     Events(Box<EventsArgs>),
     /// Make a link that reads or writes one object without credentials
     Presign(Box<PresignArgs>),
+    /// Run tasks on a schedule and as notifications come in, until it is told to stop
+    Serve(Box<HostArgs>),
     /// Write buckets onto an encrypted disk, by the job manifests of AWS Import/Export
     Export(Box<ExportArgs>),
     /// Manage the tasks of a deployment on AWS: put, run, pause, list

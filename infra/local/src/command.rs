@@ -11,6 +11,7 @@ pub mod queue;
 pub mod reconcile;
 pub mod run;
 pub mod runs;
+pub mod serve;
 pub mod sweep;
 pub mod sync;
 pub mod task;

@@ -17,7 +17,7 @@ use crate::exit::UsageError;
 const DEFAULT_FILE: &str = "ferry.yaml";
 
 /// The stores a user has.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// By name.

@@ -167,14 +167,35 @@ impl Ends {
             pace: pace.pace(),
             ..Task::new(name, source, destination)
         };
+        Self::check(task, rules.streams, &source_side, &destination_side, documents).await
+    }
+
+    /// Connects both sides of a task and makes sure that both can be listed.
+    pub async fn of_task(config: &Config, task: Task, streams: usize) -> Result<Self> {
+        let side =
+            async |name: &str| Side::connect(config, name, StoreArgs::default(), SideAccess::default()).await;
+        let (source_side, destination_side) =
+            (side(&task.source.store).await?, side(&task.destination.store).await?);
+        let documents: Arc<dyn Documents> =
+            Arc::new(LocalDocuments::new(config.clone(), &task.source.store, source_side.account.clone()));
+        Self::check(task, streams, &source_side, &destination_side, documents).await
+    }
+
+    /// Joins two sides that can both be listed.
+    async fn check(
+        task: Task,
+        streams: usize,
+        source_side: &Side,
+        destination_side: &Side,
+        documents: Arc<dyn Documents>,
+    ) -> Result<Self> {
         let from = source_side.account.bucket(&task.source.bucket);
         let found = one_store::ends(&from, &destination_side.account.bucket(&task.destination.bucket)).await;
-        let ends =
-            Self { documents, ..Self::join(task, rules.streams, &source_side, &destination_side, found)? };
+        let ends = Self { documents, ..Self::join(task, streams, source_side, destination_side, found)? };
         let task = &ends.route.task;
         for (side, store, prefix, at) in [
-            ("source", &ends.route.source, &task.source.prefix, &source_side),
-            ("destination", &ends.route.destination, &task.destination.prefix, &destination_side),
+            ("source", &ends.route.source, &task.source.prefix, source_side),
+            ("destination", &ends.route.destination, &task.destination.prefix, destination_side),
         ] {
             // Under the prefix: a policy may allow no more than that.
             let one_key =

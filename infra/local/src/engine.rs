@@ -342,7 +342,7 @@ impl Hands {
 }
 
 /// The delivery as Lambda would hand it to the worker.
-fn event(delivery: Delivery) -> SqsEvent {
+pub(crate) fn event(delivery: Delivery) -> SqsEvent {
     let mut record = SqsMessage::default();
     record.message_id = Some(delivery.message_id);
     record.receipt_handle = Some(delivery.receipt_handle);

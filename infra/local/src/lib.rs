@@ -13,9 +13,11 @@ pub mod dth;
 pub mod ends;
 pub mod engine;
 pub mod exit;
+pub mod kept_run;
 pub mod progress;
 pub mod report;
 pub mod run_log;
+pub mod serve;
 pub mod tally;
 
 use args::{Args, Command, OutputArgs};
@@ -49,6 +51,7 @@ pub fn run(args: Args) -> Exit {
             Command::Queue(queue) => Box::pin(command::queue::run(*queue, &output)).await,
             Command::Run(run) => Box::pin(command::run::run(*run, &output)).await,
             Command::Worker(worker) => Box::pin(command::worker::run(*worker, &output)).await,
+            Command::Serve(serve) => Box::pin(command::serve::run(*serve, &output)).await,
             Command::Presign(presign) => command::presign::run(*presign, &output).await,
         }
     });

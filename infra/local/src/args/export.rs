@@ -47,6 +47,21 @@ pub struct ExportPlace {
     pub address: Vec<String>,
 }
 
+/// As without flags.
+impl Default for ExportPlace {
+    fn default() -> Self {
+        Self {
+            state_dir: None,
+            store: "s3".to_owned(),
+            config: None,
+            jobs_per_day: 50,
+            expire_days: 30,
+            strict: false,
+            address: Vec::new(),
+        }
+    }
+}
+
 impl ExportPlace {
     /// The configuration's file, as other commands take it.
     pub fn config(&self) -> ConfigArgs {

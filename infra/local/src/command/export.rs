@@ -46,7 +46,7 @@ pub async fn run(args: ExportArgs, output: &OutputArgs) -> Result<Exit> {
 }
 
 /// The service over this machine's state directory.
-fn service(place: &ExportPlace, callers: Callers) -> Result<(Arc<Service>, DirectoryState)> {
+pub(crate) fn service(place: &ExportPlace, callers: Callers) -> Result<(Arc<Service>, DirectoryState)> {
     let state = StateArgs { state_dir: place.state_dir.clone(), ..StateArgs::default() }.open()?;
     let secrets = DirectorySecrets::open(state.root().join("secrets"))?;
     let limits = Limits {

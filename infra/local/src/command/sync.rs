@@ -3,23 +3,23 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use ferry_transfer::checkpoint::{Checkpoint, Coverage, TaskDigest};
+use ferry_transfer::checkpoint::{Checkpoint, TaskDigest};
 use ferry_transfer::copy::CopySettings;
 use ferry_transfer::state::DirectoryState;
 use ferry_transfer::sweep::{LEFT_BEHIND_AFTER, drop_own};
 use ferry_transfer::task::{Deletes, Task};
 use ferry_transfer::upload::UploadRecords;
 use ferry_transfer::{Clock as _, SystemClock};
-use tokio_util::sync::CancellationToken;
 
 use crate::args::{CopyArgs, OutputArgs, Resume, SyncArgs};
-use crate::checkpoints::{self, Keeper, Resumable, Stored};
+use crate::checkpoints::{self, Resumable, Stored};
 use crate::ends::{Ends, Rules};
 use crate::engine::{Finished, Run};
 use crate::exit::{Exit, UsageError, print, say};
+use crate::kept_run::KeptRun;
 use crate::progress::{Show, watch};
-use crate::report::{Report, Resumed};
-use crate::run_log::{ReceiptFile, RunLog};
+use crate::report::Report;
+use crate::run_log::ReceiptFile;
 
 /// Copies what differs; deletes what is extra where that was asked for.
 pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
@@ -38,7 +38,6 @@ pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
         Deletes::Keep | Deletes::Mirror(_) => Some(args.state.open()?),
     };
     let task = run.ends.route.task.clone();
-    let mut resumed = None;
     let mut kept = None;
     if let Some(state) = state {
         let digest = TaskDigest::of(&task, &run.ends.endpoints())?;
@@ -46,37 +45,20 @@ pub async fn run(args: SyncArgs, output: &OutputArgs) -> Result<Exit> {
             Some(resume) => resumable(&state, resume, &task, &digest).await?,
             None => None,
         };
-        if let Some(Stored { checkpoint, .. }) = &stored {
-            run.id = checkpoint.run.clone();
-            resumed = Some(Resumed { names: checkpoint.names });
-        }
-        let start = stored.as_ref().map(|stored| stored.checkpoint.clone());
-        let coverage =
-            Arc::new(Coverage::new(start.unwrap_or_else(|| Checkpoint::begin(run.id.clone(), digest))));
         sweep(&run.ends, &state).await;
-        let log = Arc::new(RunLog::open(state.clone(), &run.id, &task, args.state.keep_runs).await?);
-        run = run.keeping(&log).covering(&coverage).remembering(Arc::new(state.clone()));
-        let keeper = Keeper::begin(state, Arc::clone(&log), coverage, stored.as_ref()).await?;
-        kept = Some((log, keeper));
+        let (begun, files) = KeptRun::begin(run, state, digest, stored, args.state.keep_runs).await?;
+        (run, kept) = (begun, Some(files));
     }
-    let ended = CancellationToken::new();
-    let (finished, ()) = tokio::join!(
-        async {
-            let finished = to_end(&run, output).await;
-            ended.cancel();
-            finished
-        },
-        async {
-            if let Some((_, keeper)) = &kept {
-                keeper.keep(&ended).await;
-            }
-        }
-    );
+    let to_end = to_end(&run, output);
+    let finished = match &kept {
+        Some(kept) => kept.drive(to_end).await,
+        None => to_end.await,
+    };
+    let resumed = kept.as_ref().and_then(|kept| kept.resumed.clone());
     let report = Report { resumed, ..Report::new(finished, &task.source, &task.destination) };
     let exit = report.exit();
-    if let Some((log, keeper)) = &kept {
-        log.end(report.outcome(), serde_json::to_value(&report)?).await?;
-        keeper.end(report.outcome()).await?;
+    if let Some(kept) = &kept {
+        kept.end(&report).await?;
     }
     if output.json {
         print(&serde_json::to_string(&report)?);
