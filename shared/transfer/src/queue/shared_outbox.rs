@@ -2,7 +2,7 @@
 //!
 //! Owns: gathering messages of different callers into batches, the inspection of every entry's result, and the repetition of those that
 //! failed. Does not own: a single caller's many messages ([`super::outbox`]). Invariants: a caller hears of success only when the queue has
-//! taken each of its own messages, and never of another's failure; a message waits for company no longer than [`LINGER`], and not at all
+//! taken each of its own messages, and never of another's failure; a message waits for company no longer than a few milliseconds, and not at all
 //! while nothing is on its way; what waits is bounded, and a caller that went away takes along what has not been sent.
 
 use std::sync::Arc;
