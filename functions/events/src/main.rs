@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let settings = Settings::read().map_err(|error| error.chain())?;
+    let settings = Settings::read().await.map_err(|error| error.chain())?;
     match settings.host {
         HostKind::Lambda => {
             lambda_runtime::tracing::init_default_subscriber();

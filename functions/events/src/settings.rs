@@ -8,8 +8,8 @@
 //! | `FERRY_JOB_QUEUE_URL`, or `QUEUE_URL` | where jobs go |
 //! | `FERRY_QUEUE_REGION`, or `REGION_NAME` | the queue's region, if its URL does not say |
 //! | `FERRY_QUEUE_CREDENTIALS` | a reference to the keys that may send; default: `ACCESS_KEY` and `SECRET_KEY`, else the host's own role |
-//! | `FERRY_TASK` | the task as JSON or YAML: its name, source prefix and deletes are taken from it |
-//! | `FERRY_TASK_NAME` | the task's name alone |
+//! | `FERRY_TASK` | the task as JSON or YAML: its name, source prefix and deletes are taken from it; or `ssm:/ferry/tasks/`, under which it stands |
+//! | `FERRY_TASK_NAME`, or `FERRY_DEFAULT_TASK` | the task's name: alone, or which one of `ssm:` is meant |
 //! | `FERRY_EVENT_BUCKET` | only events of this bucket; default: the task's |
 //! | `FERRY_EVENT_PREFIXES`, `FERRY_EVENT_SUFFIXES` | a text, or a JSON array of them: only such keys |
 //! | `FERRY_DELETES` | `yes` or `no`: whether deletes become jobs; default: what the task says, else `no` |
@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferry_cloud::lambda;
+use ferry_cloud::parameters::Parameters;
 use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
 use ferry_cloud::{CredentialRef, Credentials};
 use ferry_transfer::queue::shared_outbox::SharedOutbox;
@@ -110,9 +111,35 @@ enum QueueKeys {
 }
 
 impl Settings {
-    /// Reads the process's variables.
-    pub fn read() -> Result<Self> {
-        Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    /// Reads the process's variables, and the task where it stands in a parameter. It is read once: a process that serves for long is begun anew
+    /// for another prefix.
+    pub async fn read() -> Result<Self> {
+        let variable = lambda::Environment::variable;
+        match variable("FERRY_TASK").as_deref().and_then(|text| text.strip_prefix("ssm:")) {
+            None => Self::from_variables(variable),
+            Some(path) => {
+                let parameters = ferry_cloud::parameters::ssm().await?;
+                Self::from_parameters(path, parameters.as_ref(), variable).await
+            }
+        }
+    }
+
+    /// The same with the task under a path of parameters.
+    async fn from_parameters(
+        path: &str,
+        parameters: &dyn Parameters,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
+        let name = variable("FERRY_TASK_NAME").or_else(|| variable("FERRY_DEFAULT_TASK")).ok_or_else(|| {
+            misconfigured("FERRY_TASK names many tasks: set FERRY_TASK_NAME or FERRY_DEFAULT_TASK to the one of these events")
+        })?;
+        let place = format!("{}/{name}", path.trim_end_matches('/'));
+        let text = parameters.get(&place).await?.ok_or_else(|| {
+            misconfigured(format!(
+                "there is no task {name:?}: no parameter {place} (`ferry task put` makes one)"
+            ))
+        })?;
+        Self::from_variables(|asked| if asked == "FERRY_TASK" { Some(text.clone()) } else { variable(asked) })
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
@@ -329,6 +356,45 @@ mod tests {
 
     fn of_same_machine(port: u16) -> HostKind {
         HostKind::FunctionCompute { port, invokers: Invokers::SameMachine }
+    }
+
+    /// One parameter.
+    #[derive(Debug)]
+    struct One(&'static str, String);
+
+    #[async_trait::async_trait]
+    impl Parameters for One {
+        async fn get(&self, name: &str) -> Result<Option<String>> {
+            Ok((name == self.0).then(|| self.1.clone()))
+        }
+        async fn put(&self, _: &str, _: &str, _: ferry_cloud::parameters::Secrecy) -> Result<u64> {
+            Ok(1)
+        }
+        async fn remove(&self, _: &str) -> Result<bool> {
+            Ok(false)
+        }
+        async fn list(&self, _: &str) -> Result<Vec<ferry_cloud::parameters::Parameter>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_may_stand_in_a_parameter() {
+        let text = r#"{"name":"photos","source":{"store":"a","bucket":"from","prefix":"x/"},"destination":{"store":"b","bucket":"to"}}"#;
+        let parameters = One("/ferry/tasks/photos", text.to_owned());
+        let read = async |pairs: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            Settings::from_parameters("/ferry/tasks/", &parameters, variable).await
+        };
+        let rules = read(&[QUEUE, ("FERRY_DEFAULT_TASK", "photos")]).await.expect("settings").rules;
+        assert_eq!((rules.task.as_deref(), rules.bucket.as_deref()), (Some("photos"), Some("from")));
+        assert_eq!(rules.prefixes, ["x/"]);
+        let missing = read(&[QUEUE, ("FERRY_TASK_NAME", "films")]).await.expect_err("missing").to_string();
+        assert!(missing.contains("/ferry/tasks/films"), "{missing}");
+        let unnamed = read(&[QUEUE]).await.expect_err("unnamed").to_string();
+        assert!(unnamed.contains("FERRY_DEFAULT_TASK"), "{unnamed}");
     }
 
     #[test]

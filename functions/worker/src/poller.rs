@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,7 +53,9 @@ pub struct Poller {
     publisher: Publisher,
     settings: PollerSettings,
     receives: Semaphore,
-    /// When any hand last had something to do.
+    /// Batches that hands are at work on.
+    under_way: AtomicUsize,
+    /// When any hand last ended one.
     busy: Mutex<Instant>,
 }
 
@@ -66,8 +69,14 @@ impl Poller {
             publisher,
             settings,
             receives,
+            under_way: AtomicUsize::new(0),
             busy: Mutex::new(Instant::now()),
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        let idle_for = self.last_busy().elapsed();
+        self.under_way.load(Relaxed) == 0 && self.settings.until_idle.is_some_and(|idle| idle_for >= idle)
     }
 
     fn last_busy(&self) -> MutexGuard<'_, Instant> {
@@ -101,16 +110,17 @@ impl Poller {
         while !stop.is_cancelled() {
             match self.receive(stop).await {
                 Ok(deliveries) if deliveries.is_empty() => {
-                    if self.settings.until_idle.is_some_and(|idle| self.last_busy().elapsed() >= idle) {
+                    if self.is_idle() {
                         // The other hands need not wait for their turn to find the same.
                         stop.cancel();
                     }
                 }
                 Ok(deliveries) if stop.is_cancelled() => self.hand_back(&handles(&deliveries)).await,
                 Ok(deliveries) => {
-                    *self.last_busy() = Instant::now();
+                    self.under_way.fetch_add(1, Relaxed);
                     self.settle(deliveries, stop).await;
                     *self.last_busy() = Instant::now();
+                    self.under_way.fetch_sub(1, Relaxed);
                 }
                 Err(error) if error.is_permanent() => return Err(error),
                 Err(error) => {

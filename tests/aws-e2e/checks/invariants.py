@@ -66,8 +66,18 @@ def functions_log_where_it_ends(template):
 
 def feeding_functions_may(template):
     """Whoever sends to a queue that feeds it says so; else Lambda ends the chain after some 16 hops."""
+    feeding = {each["FunctionName"]["Ref"] for each in of_type(template, "AWS::Lambda::EventSourceMapping").values()}
     for name, function in of_type(template, "AWS::Lambda::Function").items():
-        assert function.get("RecursiveLoop") == "Allow", name
+        assert name not in feeding or function.get("RecursiveLoop") == "Allow", name
+
+
+def strangers_are_bounded(template):
+    """Whoever has an address for everybody asks who is calling, and has a concurrency of its own."""
+    functions = of_type(template, "AWS::Lambda::Function")
+    for name, url in of_type(template, "AWS::Lambda::Url").items():
+        function = functions[url["TargetFunctionArn"]["Fn::GetAtt"][0]]
+        assert "ReservedConcurrentExecutions" in function, name
+        assert function["Environment"]["Variables"]["FERRY_EVENT_AUTH"] == "signature", name
 
 
 def roles_name_what_they_touch(template):
@@ -111,7 +121,10 @@ def no_secret_is_a_parameter(template):
         assert not re.search(r"secret|password|token|credential", name, re.I), name
     for name, function in of_type(template, "AWS::Lambda::Function").items():
         for variable in function["Environment"]["Variables"]:
-            assert not re.search(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY", variable), f"{name}: {variable}"
+            # A reference to a parameter is none.
+            if re.search(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY", variable):
+                value = function["Environment"]["Variables"][variable]
+                assert str(value.get("Fn::Sub", "") if isinstance(value, dict) else value).startswith("ssm:"), f"{name}: {variable}"
 
 
 def every_partition_will_do(template):
@@ -121,12 +134,12 @@ def every_partition_will_do(template):
 
 
 def stacks_do_not_collide(template):
-    """Whatever has a name of its own has the stack's in it; schedules and queues have none."""
+    """Whatever has a name of its own has the stack's in it, or stands under the path that is the stack's; schedules and queues have none."""
     for name, resource in template["Resources"].items():
         for field in ("Name", "DashboardName", "QueueName", "FunctionName", "RoleName", "BucketName"):
             value = resource.get("Properties", {}).get(field)
             if isinstance(value, str) or (isinstance(value, dict) and "Fn::Sub" in value):
-                assert "${AWS::StackName}" in str(value), f"{name}.{field}: {value}"
+                assert "${AWS::StackName}" in str(value) or "${ParameterPath}/" in str(value), f"{name}.{field}: {value}"
 
 
 def what_is_watched_is_measured(template, root):
@@ -150,6 +163,29 @@ def what_is_watched_is_measured(template, root):
     assert used <= measured, f"watched and never measured: {used - measured}"
 
 
+def instances_are_shut(template):
+    """Instances answer nobody, give their role's keys only to who asks twice, go down to none, and keep nothing in the clear."""
+    for name, group in of_type(template, "AWS::AutoScaling::AutoScalingGroup").items():
+        assert int(group["MinSize"]) == 0 and "DesiredCapacity" not in group, name
+        spot = group["MixedInstancesPolicy"]["InstancesDistribution"]
+        assert spot["OnDemandBaseCapacity"] == spot["OnDemandPercentageAboveBaseCapacity"] == 0, name
+        assert any("GroupInServiceInstances" in each["Metrics"] for each in group["MetricsCollection"]), f"{name}: its size is not measured"
+    for name, launch in of_type(template, "AWS::EC2::LaunchTemplate").items():
+        data = launch["LaunchTemplateData"]
+        assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}, name
+        assert all(each["Ebs"]["Encrypted"] for each in data["BlockDeviceMappings"]), name
+        assert "KeyName" not in data, f"{name}: somebody can log in"
+        assert "sha256sum --check" in json.dumps(data["UserData"]), f"{name}: it runs whatever it finds"
+    for name, group in of_type(template, "AWS::EC2::SecurityGroup").items():
+        assert "SecurityGroupIngress" not in group, f"{name}: something comes in"
+        assert all(each["FromPort"] == each["ToPort"] == 443 for each in group["SecurityGroupEgress"]), name
+
+
+# The rules that hold for the template of bulk workers, which has instances and no functions.
+OF_BULK = ("functions_log_where_it_ends", "roles_name_what_they_touch", "no_secret_is_a_parameter", "every_partition_will_do",
+           "stacks_do_not_collide", "instances_are_shut")
+
+
 def main():
     template = json.loads(Path(sys.argv[1]).read_text())
     rules = [
@@ -157,14 +193,19 @@ def main():
         queues_have_dead_letters,
         functions_log_where_it_ends,
         feeding_functions_may,
+        strangers_are_bounded,
         roles_name_what_they_touch,
         others_cannot_borrow_our_rights,
         alarms_are_heard,
         no_secret_is_a_parameter,
         every_partition_will_do,
         stacks_do_not_collide,
+        instances_are_shut,
         lambda template: what_is_watched_is_measured(template, Path(sys.argv[2])),
     ]
+    if not of_type(template, "AWS::Lambda::Function"):
+        rules = [rule for rule in rules if rule.__name__ in OF_BULK]
+        assert len(rules) == len(OF_BULK)
     broken = 0
     for rule in rules:
         try:

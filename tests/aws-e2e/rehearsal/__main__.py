@@ -5,10 +5,15 @@
 Driven from outside only: objects are put into the source, messages onto the queue, and what comes out is looked at.
 """
 
+import hmac
 import json
 import os
+import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import boto3
@@ -50,8 +55,8 @@ class Emulator:
 class Rehearsal:
     """One deployment and what is checked of it."""
 
-    def __init__(self, emulator: Emulator):
-        self.emulator = emulator
+    def __init__(self, root: Path, work: Path, emulator: Emulator):
+        self.root, self.work, self.emulator = root, work, emulator
         self.failed = 0
         self.s3, self.sqs = emulator.client("s3"), emulator.client("sqs")
         self.ssm, self.logs = emulator.client("ssm"), emulator.client("logs")
@@ -69,6 +74,7 @@ class Rehearsal:
         store = json.dumps({"endpoint": self.emulator.endpoint, "credentials": "ssm:/ferry/credentials/lab"})
         self.ssm.put_parameter(Name="/ferry/credentials/lab", Type="SecureString", Value=keys)
         self.ssm.put_parameter(Name="/ferry/stores/lab", Type="String", Value=store)
+        # The schedule of the template fires before anybody could put a task with a stack that is there.
         for name, prefix in (("photos", ""), ("films", "films/")):
             task = {
                 "name": name,
@@ -76,6 +82,28 @@ class Rehearsal:
                 "destination": {"store": "s3", "bucket": "destination", "prefix": prefix},
             }
             self.ssm.put_parameter(Name=f"/ferry/tasks/{name}", Type="String", Value=json.dumps(task))
+
+    def ferry(self, *arguments: str, code: int = 0) -> str:
+        """Runs the command line against the emulator; what it printed."""
+        env = {
+            "PATH": os.environ["PATH"], "HOME": str(self.work), "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtesttest", "AWS_ENDPOINT_URL": self.emulator.endpoint,
+        }
+        done = subprocess.run(
+            [str(self.root / "target/debug/ferry"), *arguments], env=env, cwd=self.work, capture_output=True, text=True, timeout=60, check=False
+        )
+        self.check(f"ferry {' '.join(arguments[:2])}", done.returncode == code, f"{done.returncode}: {done.stdout} {done.stderr}")
+        return done.stdout
+
+    def tell(self, body: bytes, headers: dict[str, str]) -> int:
+        """Posts to the function's address, which the emulator knows by its host's name; the status."""
+        host = urllib.parse.urlsplit(self.outputs["EventsUrl"]).netloc
+        request = urllib.request.Request(self.emulator.endpoint + "/", data=body, headers={"Host": host, "Content-Type": "application/json", **headers})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            return opener.open(request, timeout=30).status
+        except urllib.error.HTTPError as error:
+            return error.code
 
     def contents(self, bucket: str) -> dict[str, str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
@@ -117,7 +145,7 @@ class Rehearsal:
 
 
 def rehearse(root: Path, cache: Path, work: Path, emulator: Emulator) -> int:
-    rehearsal = Rehearsal(emulator)
+    rehearsal = Rehearsal(root, work, emulator)
     template = stack.stage(root, work)
     print(f"left out, since ministack refuses them: {', '.join(stack.LEFT_OUT)}")
     rehearsal.prepare()
@@ -130,6 +158,7 @@ def rehearse(root: Path, cache: Path, work: Path, emulator: Emulator) -> int:
     began = time.monotonic()
     parameters = {
         "DefaultTask": "photos",
+        "EventSenderParameter": "/ferry/credentials/lab",
         "ScheduleExpression": "'rate(1 minute)'",
         "LargeObjectBytes": str(5 * 2**20),
         "AlarmEmail": "nobody@example.org",
@@ -156,9 +185,45 @@ def rehearse(root: Path, cache: Path, work: Path, emulator: Emulator) -> int:
     send(QueueUrl=rehearsal.outputs["JobQueueUrl"], MessageBody=json.dumps({"key": "late", "size": 1}))
     rehearsal.check("messages of a named task and of none are done", rehearsal.agree(30), rehearsal.difference())
 
+    # A store elsewhere tells of a new object, signed; who does not sign is sent away.
+    rehearsal.s3.put_object(Bucket="source", Key="told", Body=b"4")
+    event = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "eventTime": "2026-01-01T00:00:00Z",
+                          "s3": {"bucket": {"name": "source"}, "object": {"key": "told", "size": 1}}}]}
+    body = json.dumps(event).encode()
+    moment = str(int(time.time()))
+    digest = hmac.new(SECRET.encode(), moment.encode() + b"." + body, "sha256").hexdigest()
+    rehearsal.check("an event that nobody signed is refused", rehearsal.tell(body, {}) in (401, 403))
+    status = rehearsal.tell(body, {"x-ferry-signature": f"t={moment},v1={digest}"})
+    rehearsal.check("a signed event is taken", status in (200, 202, 204), status)
+    rehearsal.check("and its object moves: URL, queue, worker", rehearsal.agree(30), rehearsal.difference())
+
+    # The same from the command line: another task with a schedule of its own, run now and followed.
+    task = rehearsal.work / "odd.yaml"
+    task.write_text(
+        "name: odd\nsource: {store: lab, bucket: source, prefix: odd/}\n"
+        "destination: {store: s3, bucket: destination, prefix: odd/}\nschedule: rate(1 hour)\n"
+    )
+    rehearsal.s3.put_object(Bucket="source", Key="odd/one", Body=b"odd")
+    rehearsal.ferry("task", "put", str(task))
+    listed = [json.loads(line) for line in rehearsal.ferry("task", "list", "--json").splitlines()]
+    rehearsal.check("its schedule is listed", {"odd": "rate(1 hour)"}.items() <= {each["task"]: each["schedule"] for each in listed}.items(), listed)
+    run = json.loads(rehearsal.ferry("task", "run", "odd", "--json"))["run"]
+    rehearsal.check("a task that was put and run moves its objects", rehearsal.agree(60), rehearsal.difference())
+    status = json.loads(rehearsal.ferry("run", "status", run, "--json"))
+    rehearsal.check("and its run says so", status["scan"]["is_complete"] and status["task"] == "odd", status)
+    rehearsal.ferry("task", "pause", "odd")
+    rehearsal.ferry("task", "delete", "odd")
+
     poison = ["this is not JSON", json.dumps({"key": "films/two", "size": 1, "task": "nobody's"})]
     for body in poison:
         send(QueueUrl=rehearsal.outputs["JobQueueUrl"], MessageBody=body)
+    grouped = []
+    for _ in range(30):
+        grouped = json.loads(rehearsal.ferry("queue", "stats", "--json"))["failures"]
+        if len(grouped) == len(poison):
+            break
+        time.sleep(1)
+    rehearsal.check("ferry queue stats groups the failures", len(grouped) == len(poison), grouped)
     letters = rehearsal.dead_letters(len(poison))
     bodies = sorted(letter["Body"] for letter in letters)
     rehearsal.check("the dead letters are exactly the poison", bodies == sorted(poison), bodies)
