@@ -133,6 +133,57 @@ async fn a_source_bucket_that_is_gone_is_no_proof() {
 }
 
 #[tokio::test]
+async fn a_head_that_says_404_is_believed_only_with_a_second_witness() {
+    for there in ["one", ""] {
+        let stage = Stage::new(mirror());
+        stage.source.put_object("a", there);
+        stage.destination.put_object("a", "one");
+        stage.source_faults.script(|call| {
+            (call.operation == Operation::HeadObject).then_some(StoreFault::Fail(ErrorKind::NotFound))
+        });
+        stage.deliver(DELETE, 1).await;
+        assert_eq!(stage.last_outcome(), skipped(SkipReason::StillAtSource), "{there:?}");
+        assert_eq!((stage.destination.len(), steps(&stage)), (1, vec![]), "{there:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_look_has_seen_nothing() {
+    for operation in [Operation::HeadObject, Operation::GetObject] {
+        let stage = Stage::new(mirror());
+        stage.destination.put_object("a", "one");
+        stage.source_faults.script(move |call| {
+            (call.operation == operation).then_some(StoreFault::Fail(ErrorKind::PermissionDenied))
+        });
+        stage.deliver(DELETE, 1).await;
+        assert!(
+            matches!(stage.last_outcome(), Outcome::Failed(_)),
+            "{operation}: {:?}",
+            stage.last_outcome()
+        );
+        assert_eq!((stage.destination.len(), steps(&stage)), (1, vec![]), "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_back_while_it_is_moved_to_the_trash_is_not_deleted() {
+    let stage = Stage::with_trash(mirror(), Some("trash/"));
+    stage.destination.put_object("a", "one");
+    let source = Arc::clone(&stage.source);
+    stage.destination_faults.script(move |call| {
+        if call.key.is_some_and(|key| key.as_str().starts_with("trash/")) {
+            source.put_object("a", "again");
+        }
+        None
+    });
+    stage.deliver(DELETE, 1).await;
+    assert_eq!(stage.last_outcome(), skipped(SkipReason::StillAtSource));
+    assert_eq!(stage.destination_faults.calls(Operation::DeleteObject), 0);
+    assert_eq!(stage.destination.bytes("a").as_deref(), Some(b"one".as_slice()));
+    assert_eq!(steps(&stage), ["intended", "trashed", "kept"]);
+}
+
+#[tokio::test]
 async fn a_deleted_object_is_in_the_trash_whole_with_everything_it_had() {
     let stage = Stage::with_trash(mirror(), Some("trash/"));
     let attributes = ferry_transfer::Attributes {
