@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 /// Runs one command line to its end.
 pub fn run(args: Args) -> Exit {
     let Args { command, output } = args;
-    start_logging(&output);
+    start_logging(&output, &command);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&anyhow::Error::new(error).context("the runtime did not start")),
@@ -60,12 +60,18 @@ pub fn run(args: Args) -> Exit {
     outcome.unwrap_or_else(|error| exit::failed(&error))
 }
 
-/// Logs go to stderr: warnings and errors of Ferry by default, more with `-v` or `FERRY_LOG`.
-fn start_logging(output: &OutputArgs) {
-    let level = match output.verbose {
+/// Logs go to stderr: none by default, more with `-v` or `FERRY_LOG`.
+fn start_logging(output: &OutputArgs, command: &Command) {
+    // What a program that stays has done is nowhere else to be seen.
+    let unasked = u8::from(matches!(command, Command::Serve(_)));
+    let level = match output.verbose + unasked {
         0 => "off",
-        1 => "ferry=info,ferry_transfer=info,ferry_cloud=info,ferry_finder=info,ferry_worker=info",
-        2 => "ferry=debug,ferry_transfer=debug,ferry_cloud=debug,ferry_finder=debug,ferry_worker=debug",
+        1 => {
+            "ferry=info,ferry_transfer=info,ferry_cloud=info,ferry_finder=info,ferry_worker=info,ferry_events=info,ferry_export=info"
+        }
+        2 => {
+            "ferry=debug,ferry_transfer=debug,ferry_cloud=debug,ferry_finder=debug,ferry_worker=debug,ferry_events=debug,ferry_export=debug"
+        }
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_unset_or_wrong| EnvFilter::new(level));

@@ -131,6 +131,7 @@ type Answer<T> = Result<T, Refused>;
 
 async fn prometheus(State(answers): State<Answers>) -> Answer<Response> {
     let Shared { desk, runs, shelf, metrics, .. } = answers.shared.as_ref();
+    metrics.count_requests(shelf.requests().await);
     let (jobs, dead) = desk.depths().await?;
     let tasks = shelf.all().map_err(|error| unreadable(&error))?.len();
     let text = metrics.text(&Gauges { jobs, dead, runs: runs.active(), tasks });

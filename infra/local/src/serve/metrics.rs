@@ -6,6 +6,7 @@
 //! Source: Prometheus, "Exposition formats", text format 0.0.4.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferry_transfer::latencies::Latencies;
@@ -20,6 +21,8 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(crate) struct Metrics {
     measures: Arc<Measures>,
     since_start: Mutex<(BTreeMap<Metric, u64>, Latencies)>,
+    requests: AtomicU64,
+    throttles: AtomicU64,
 }
 
 /// What is so now.
@@ -34,7 +37,15 @@ pub(crate) struct Gauges {
 impl Metrics {
     pub(crate) fn new(measures: Arc<Measures>) -> Self {
         let none = Metric::ALL.into_iter().map(|metric| (metric, 0)).collect();
-        Self { measures, since_start: Mutex::new((none, Latencies::default())) }
+        let since_start = Mutex::new((none, Latencies::default()));
+        Self { measures, since_start, requests: AtomicU64::new(0), throttles: AtomicU64::new(0) }
+    }
+
+    /// Counts what is new of two counts that go on. Where a task was connected anew they begin anew, which is no request.
+    pub(crate) fn count_requests(&self, (requests, throttles): (u64, u64)) {
+        let since = |seen: &AtomicU64, now: u64| now.saturating_sub(seen.swap(now, Relaxed));
+        self.measures.add(Metric::Requests, since(&self.requests, requests));
+        self.measures.add(Metric::Throttles, since(&self.throttles, throttles));
     }
 
     pub(crate) fn text(&self, gauges: &Gauges) -> String {
@@ -105,9 +116,13 @@ mod tests {
         }
         measures.add(Metric::BytesCopied, 5);
         metrics.text(&Gauges::default());
+        for seen in [5, 8, 2, 3] {
+            metrics.count_requests((seen, 0));
+        }
         measures.add(Metric::BytesCopied, 7);
         let third = metrics.text(&Gauges { runs: 2, ..Gauges::default() });
         assert!(third.contains("\nferry_bytes_copied_total 12\n"), "{third}");
+        assert!(third.contains("\nferry_requests_total 9\n"), "{third}");
         assert!(third.contains("\nferry_runs_active 2\n"), "{third}");
         for line in third.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').expect("a name and a value");

@@ -144,6 +144,15 @@ impl TaskShelf {
         Ok(ends)
     }
 
+    /// Requests to the stores of connected tasks so far, and how many of them were refused for there being too many.
+    pub(crate) async fn requests(&self) -> (u64, u64) {
+        let connected = self.connected.lock().await;
+        let meters = connected.values().flat_map(|(_, ends)| [&ends.source_meter, &ends.destination_meter]);
+        meters.map(|meter| meter.read()).fold((0, 0), |(requests, throttles), reading| {
+            (requests + reading.requests.values().sum::<u64>(), throttles + reading.throttled)
+        })
+    }
+
     /// The sides of one run, with counts of their own.
     pub(crate) async fn connect(&self, task: &Task) -> Result<Ends, Error> {
         Ends::of_task(&self.config, task.clone(), self.streams).await.map_err(|error| {
