@@ -227,6 +227,77 @@ async fn a_notification_becomes_an_object_and_a_delete_its_end() {
 }
 
 #[tokio::test]
+async fn the_command_line_sends_replays_and_follows() {
+    let pair = Pair::start().await;
+    let host = Host::start(&pair).await;
+    host.put_task(&task("t")).await;
+    let (url, secret) = (format!("{}/events/t", host.url), host.state.join("events-secret"));
+    let secret = secret.to_str().expect("text");
+    let followed = pair.directory().join("followed");
+    let state = host.state.to_str().expect("text").to_owned();
+    let _tail = pair
+        .program(FERRY)
+        .args(["events", "tail", "--url", &host.url, "--state-dir", &state])
+        .start(fs::File::create(&followed).expect("a file"));
+    pair.from().put_object("a b", bytes(10, 1));
+    let send = async |args: &[&str]| {
+        let args = [&["events", "send", "--to", &url, "--json"], args].concat();
+        pair.program(FERRY).args(args).run().await
+    };
+    let unsigned = send(&["--key", "a b", "--bucket", "docks"]).await.expect_code(1);
+    assert_eq!(unsigned.report()["status"], 401);
+    // The follower may not be there yet: whoever sends again does no harm.
+    let line = wait(async || {
+        send(&["--key", "a b", "--bucket", "docks", "--secret-file", secret]).await.expect_code(0);
+        fs::read_to_string(&followed).expect("read").lines().next().map(str::to_owned)
+    })
+    .await;
+    let receipt: Value = serde_json::from_str(&line).expect("a receipt");
+    assert_eq!((&receipt["key"], &receipt["task"]), (&json!("a b"), &json!("t")), "{receipt}");
+    wait(async || pair.to().get("a b")).await;
+
+    let lines = [created("x").to_string(), String::new(), "nonsense".to_owned(), created("y").to_string()];
+    let file = pair.directory().join("events.jsonl");
+    fs::write(&file, lines.join("\n")).expect("written");
+    for key in ["x", "y"] {
+        pair.from().put_object(key, bytes(5, 5));
+    }
+    let replay = ["events", "replay", file.to_str().expect("text"), "--to", &url, "--secret-file", secret];
+    let ended = pair.program(FERRY).args(replay).args(["--json"]).run().await.expect_code(1);
+    assert_eq!(ended.report(), json!({ "taken": 2, "refused": 1 }));
+    assert!(ended.stderr.contains("line 3: 400"), "{ended}");
+    wait(async || (pair.to().keys().len() == 3).then_some(())).await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_listener_tells_what_it_reads() {
+    let pair = Pair::start().await;
+    let heard = pair.directory().join("heard");
+    let _listener = pair
+        .program(FERRY)
+        .args(["events", "listen", "--listen", "127.0.0.1:0", "--json"])
+        .start(fs::File::create(&heard).expect("a file"));
+    let lines = || -> Vec<Value> {
+        let said = fs::read_to_string(&heard).expect("read");
+        said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let url = wait(async || lines().first()?["endpoint"].as_str().map(str::to_owned)).await;
+    let listed = pair.program(FERRY).args(["events", "send", "--list"]).run().await.expect_code(0);
+    let samples: Vec<&str> = listed.stdout.lines().collect();
+    assert!(samples.len() > 60, "{listed}");
+    for sample in ["oss-fc-put-object", "s3-test-event", "gcs-pubsub-push-finalize"] {
+        assert!(samples.contains(&sample), "{sample}");
+        pair.program(FERRY).args(["events", "send", sample, "--to", &url]).run().await.expect_code(0);
+    }
+    let said = lines();
+    assert_eq!(said[1]["events"][0]["change"], "changed", "{said:?}");
+    assert_eq!((&said[2]["events"], &said[2]["ignored"][0]["why"]), (&json!([]), &json!("test")), "{said:?}");
+    let nowhere = pair.program(FERRY).args(["events", "send", "no-such-sample", "--to", &url]).run().await;
+    nowhere.expect_refusal(&["no-such-sample", "--list"]);
+}
+
+#[tokio::test]
 async fn what_was_taken_is_done_by_the_next_process() {
     let pair = Pair::start().await;
     let host = Host::start(&pair).await;

@@ -50,7 +50,10 @@ pub use self::access::{AccessArgs, SideAccess};
 pub use self::attributes::AttributeArgs;
 pub use self::certificate::CertificateArgs;
 pub use self::delete::DeleteArgs;
-pub use self::events::{EventsArgs, EventsCommand, SubscribeArgs};
+pub use self::events::{
+    EventSecretArgs, EventTargetArgs, EventsArgs, EventsCommand, ListenEventsArgs, ReplayEventsArgs,
+    SendEventArgs, SubscribeArgs, TailEventsArgs,
+};
 pub use self::export::{
     CreateJobArgs, ExportArgs, ExportCommand, ExportPlace, JobArgs, JobType, LabelArgs, ListJobsArgs,
     OpenArgs, PasswordArgs, RunArgs, ServeArgs, SignArgs, SplitArgs, StationArgs, UpdateJobArgs,

@@ -1,5 +1,10 @@
 //! `ferry events`: what stores tell of their changes.
 
+mod post;
+mod samples;
+mod sending;
+mod watching;
+
 use anyhow::Result;
 use ferry_cloud::s3::{Rehearsal, Subscribed, SubscribedDeletes, Subscription};
 use serde_json::json;
@@ -12,6 +17,10 @@ use crate::exit::{Exit, print};
 pub async fn run(args: EventsArgs, output: &OutputArgs) -> Result<Exit> {
     match args.command {
         EventsCommand::Subscribe(args) => subscribe(*args, output).await,
+        EventsCommand::Listen(args) => watching::listen(args, output).await,
+        EventsCommand::Send(args) => sending::send(args, output).await,
+        EventsCommand::Replay(args) => sending::replay(args, output).await,
+        EventsCommand::Tail(args) => watching::tail(args).await,
     }
 }
 
