@@ -1,5 +1,6 @@
 //! The Lambda binaries under a Runtime API, between two stores and SQS.
 
+mod export;
 mod finder;
 mod parts;
 mod worker;

@@ -370,6 +370,9 @@ mod tests {
         async fn put(&self, _: &str, _: &str, _: ferry_cloud::parameters::Secrecy) -> Result<u64> {
             Ok(1)
         }
+        async fn put_if_absent(&self, _: &str, _: &str, _: ferry_cloud::parameters::Secrecy) -> Result<bool> {
+            Ok(true)
+        }
         async fn remove(&self, _: &str) -> Result<bool> {
             Ok(false)
         }

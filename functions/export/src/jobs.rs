@@ -2,7 +2,8 @@
 //!
 //! Owns: names of the records, allocation of ids, and changes that two writers cannot both make. Does not own: what a record says. Invariants: an id
 //! is given out once (create-if-absent); a change is made to the record that was read, or made again to the newer one; listing reads only the
-//! records of its page, since the names of an index carry the time.
+//! records of its page, since the names of an index carry the time; an entry of the index without its record, which a crash leaves, is none, and
+//! no record is without its entry.
 
 use bytes::Bytes;
 use ferry_device::job::{JobId, JobRecord};
@@ -49,14 +50,15 @@ impl Jobs {
     ) -> Result<JobRecord> {
         for _ in 0..DRAWS {
             let id = draw();
-            let record = make(id);
+            let record = JobRecord { created: whole_microseconds(now), ..make(id) };
+            // The entry first: whoever dies in between leaves an entry without its record, which is none.
+            let entry = index_name(&record)?;
+            self.state.write(&entry, Bytes::from_static(b"{}"), StateCondition::None).await?;
             match self.write(&record, StateCondition::Absent).await {
-                Ok(_) => {
-                    let entry = index_name(now, &record.id)?;
-                    self.state.write(&entry, Bytes::from_static(b"{}"), StateCondition::None).await?;
-                    return Ok(record);
+                Ok(_) => return Ok(record),
+                Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
+                    self.state.remove(&entry).await?;
                 }
-                Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
                 Err(error) => return Err(error),
             }
         }
@@ -107,15 +109,18 @@ impl Jobs {
         most: usize,
     ) -> Result<JobPage> {
         let names = self.state.list(INDEX).await?;
-        let ids =
-            names.iter().rev().filter_map(|name| name.as_str().rsplit('-').next()?.parse::<JobId>().ok());
-        let mut behind = ids
-            .skip_while(|id| marker.is_some_and(|marker| marker != id))
+        let entries = names
+            .iter()
+            .rev()
+            .filter_map(|name| Some((name, name.as_str().rsplit('-').next()?.parse::<JobId>().ok()?)));
+        let behind = entries
+            .skip_while(|(_, id)| marker.is_some_and(|marker| marker != id))
             .skip(usize::from(marker.is_some()));
         let mut jobs = Vec::new();
-        for id in behind.by_ref() {
+        for (entry, id) in behind {
             let Some(job) = self.get(&id).await? else { continue };
-            if !is_wanted(&job) {
+            // An entry of another time is one of a creation that met an id in use and died.
+            if index_name(&job)? != *entry || !is_wanted(&job) {
                 continue;
             }
             if jobs.len() == most {
@@ -147,8 +152,13 @@ fn record_name(id: &JobId) -> Result<StateName> {
     name(format!("{RECORDS}{id}.json"))
 }
 
-fn index_name(created: OffsetDateTime, id: &JobId) -> Result<StateName> {
-    name(format!("{INDEX}{}-{id}", stamp(created)?))
+fn index_name(job: &JobRecord) -> Result<StateName> {
+    name(format!("{INDEX}{}-{}", stamp(job.created)?, job.id))
+}
+
+/// As finely as the index tells times apart.
+fn whole_microseconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_nanosecond(time.microsecond() * 1000).unwrap_or(time)
 }
 
 fn stamp(time: OffsetDateTime) -> Result<String> {
@@ -160,4 +170,55 @@ fn stamp(time: OffsetDateTime) -> Result<String> {
 
 fn name(text: String) -> Result<StateName> {
     StateName::new(text).map_err(|bad| Error::new(ErrorKind::InvalidInput, bad.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ferry_device::job::NewJob;
+    use ferry_device::signature::{Signature, SigningMethod};
+    use ferry_transfer::StateStore as _;
+    use ferry_transfer::state::MemoryState;
+    use time::Duration;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = time::macros::datetime!(2026-11-23 10:00:00.123456789 UTC);
+
+    fn record(id: JobId) -> JobRecord {
+        let job = NewJob {
+            signature: Signature::sign(SigningMethod::HmacSha1, b"key", id.as_str(), b""),
+            id,
+            owner: "local".into(),
+            manifest: String::new(),
+            log_bucket: "logs".into(),
+            log_prefix: String::new(),
+        };
+        JobRecord::new(job, NOW, Duration::DAY)
+    }
+
+    async fn ids(jobs: &Jobs) -> Vec<JobId> {
+        jobs.list(|_| true, None, 10).await.expect("list").jobs.into_iter().map(|job| job.id).collect()
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_leaves_of_a_creation_is_no_job_and_hides_none() {
+        let state = Arc::new(MemoryState::default());
+        let jobs = Jobs::new(Arc::clone(&state) as SharedState);
+        let first = jobs.create(|| JobId::of_number(1), NOW, record).await.expect("created").id;
+        // Died before its record was written, under an id of its own and under one in use.
+        for number in [1, 2] {
+            let later = JobRecord { created: NOW + Duration::SECOND, ..record(JobId::of_number(number)) };
+            let entry = index_name(&later).expect("name");
+            state.write(&entry, Bytes::new(), StateCondition::None).await.expect("entry");
+        }
+        assert_eq!(ids(&jobs).await, std::slice::from_ref(&first));
+        let mut draws = [1, 2].into_iter();
+        let later = NOW + Duration::MINUTE;
+        let draw = || JobId::of_number(draws.next().expect("two draws do"));
+        let second = jobs.create(draw, later, record).await.expect("created").id;
+        assert_eq!(second, JobId::of_number(2));
+        assert_eq!(ids(&jobs).await, [second, first]);
+    }
 }

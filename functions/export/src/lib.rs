@@ -5,20 +5,24 @@
 
 mod api;
 mod auth;
+mod client;
 mod http_server;
 mod jobs;
 pub mod lambda;
 mod secrets;
 mod service;
+mod settings;
 mod split;
 mod station;
 
 pub use api::{ApiError, ErrorCode, HttpRequest, HttpResponse, handle};
 pub use auth::{Caller, Callers, sign};
+pub use client::{Answered, Client};
 pub use http_server::router;
 pub use jobs::Jobs;
-pub use secrets::{DirectorySecrets, MemorySecrets, Secret, Secrets};
+pub use secrets::{DirectorySecrets, MemorySecrets, ParameterSecrets, Secret, Secrets};
 pub use service::{Created, Limits, Service, ServiceParts, Updated, Validity};
+pub use settings::Settings;
 pub use split::{Share, Split};
 pub use station::{
     Finished, Opened, Progress as StationProgress, RunOptions, Station, StationError, StoredMedium,

@@ -3,6 +3,8 @@
 //! Owns: keeping small secrets by name, apart from everything that is shown. Does not own: what they are for. Invariants: a secret is in no
 //! `Debug` and no error; its file is readable by its owner alone from its first byte on.
 
+mod parameters;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -14,6 +16,8 @@ use async_trait::async_trait;
 use ferry_transfer::state::StateName;
 use ferry_transfer::{Error, ErrorKind, Result};
 use zeroize::Zeroizing;
+
+pub use self::parameters::ParameterSecrets;
 
 /// A secret: shown nowhere, wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]

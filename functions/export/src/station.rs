@@ -7,12 +7,14 @@
 mod feed;
 pub(crate) mod listing;
 mod medium;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
+use ferry_device::container::Format;
 use ferry_device::documents::{Arrangement, BagInfo};
 use ferry_device::export_log::{LogWriter, NextMarker, Report, Status, report_key, write_planned};
 use ferry_device::job::{JobId, JobRecord, JobState};
@@ -24,6 +26,7 @@ use ferry_transfer::store::{BodyChecksum, PutRequest, WriteCondition};
 use ferry_transfer::{Attributes, Body, Key, SharedStore};
 use time::Duration;
 
+use self::medium::Seal;
 use crate::service::Service;
 
 pub(crate) use listing as selection;
@@ -120,9 +123,11 @@ struct Run<'a> {
 }
 
 impl Station {
-    /// A station of that name, which keeps plans and journals below `work`.
-    pub fn new(service: Arc<Service>, work: PathBuf, name: String) -> Self {
-        Self { service, work, name, progress: Arc::default() }
+    /// A station that keeps plans and journals below `work`. Its name is kept there too: a process that takes over the work of one that was
+    /// killed is the same station, and waits for no lease to lapse.
+    pub fn new(service: Arc<Service>, work: PathBuf) -> Result<Self, StationError> {
+        let name = work::station_name(&work)?;
+        Ok(Self { service, work, name, progress: Arc::default() })
     }
 
     /// How far it is.
@@ -132,6 +137,7 @@ impl Station {
 
     /// Runs a job to its end, or goes on with it.
     pub async fn run(&self, id: &JobId, options: &RunOptions) -> Result<Finished, StationError> {
+        let held = work::hold(&self.work, id)?;
         let now = self.service.now();
         let leased = self.service.jobs().change(id, |job| job.lease_to(&self.name, now, LEASE)).await?;
         let job = leased
@@ -143,11 +149,7 @@ impl Station {
                     "the manifest in the record of job {id} cannot be read; create the job anew"
                 ))
             })?;
-        let work = self.work.join(id.as_str());
-        std::fs::create_dir_all(&work).map_err(|error| {
-            ferry_device::Error::new(ferry_device::ErrorKind::Io, format!("cannot make {}", work.display()))
-                .caused_by(error)
-        })?;
+        let work = held.directory().to_owned();
         let run = Run { station: self, id: id.clone(), manifest, options, work, canceled: Arc::default() };
         let heart = tokio::spawn(beat(
             Arc::clone(&self.service),
@@ -161,6 +163,7 @@ impl Station {
         if let Err(error) = &ended {
             run.note_failure(error).await;
         }
+        drop(held);
         ended
     }
 }
@@ -215,20 +218,31 @@ impl Run<'_> {
         self.station.progress.bytes.store(summary.bytes, Relaxed);
         self.step(JobState::Planned).await?;
         self.step(JobState::Writing).await?;
-        let password =
-            self.station.service.password(&self.id).await.map_err(|e| StationError::Job(e.message))?;
-        let opened =
-            medium::create(&self.options.target, job, &plan, format, password.as_ref(), arrangement)?;
+        let seal = self.seal(format).await?;
+        let opened = medium::create(&self.options.target, job, &plan, seal.as_ref(), arrangement)?;
         let bag = BagInfo { job: self.id.to_string(), date: job.created.date().to_string() };
         feed::write(self, &plan, opened, arrangement, bag).await?;
         let verdict = if self.options.read_back {
             self.step(JobState::Verifying).await?;
-            Some(medium::read_back(&self.options.target, self.id.as_str(), format, password.as_ref()).await?)
+            Some(medium::read_back(&self.options.target, self.id.as_str(), seal.as_ref()).await?)
         } else {
             None
         };
         self.step(JobState::Logging).await?;
         self.log(&plan, verdict).await
+    }
+
+    /// What the medium is encrypted with. A password that is gone never means that files are written in the clear.
+    async fn seal(&self, format: Option<Format>) -> Result<Option<Seal>, StationError> {
+        let Some(format) = format else { return Ok(None) };
+        let password = self.station.service.password(&self.id).await;
+        let password = password.map_err(|error| StationError::Job(error.message))?.ok_or_else(|| {
+            StationError::Job(format!(
+                "the password of job {} is not where passwords are kept; create the job anew",
+                self.id
+            ))
+        })?;
+        Ok(Some(Seal { format, password }))
     }
 
     async fn step(&self, state: JobState) -> Result<(), StationError> {

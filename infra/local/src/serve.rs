@@ -86,7 +86,7 @@ impl Server {
     /// A [`UsageError`] where another process has the directory, or the address is one that strangers reach and no host is named.
     pub async fn open(
         settings: Settings,
-        export: impl FnOnce(Callers) -> Result<Arc<Service>>,
+        export: impl AsyncFnOnce(Callers) -> Result<Arc<Service>>,
         callers: Callers,
     ) -> Result<Self> {
         if !settings.listen.ip().is_loopback() && settings.hosts.is_empty() {
@@ -114,7 +114,7 @@ impl Server {
         let listener = TcpListener::bind(settings.listen)
             .await
             .with_context(|| format!("cannot listen at {}", settings.listen))?;
-        let export = export(callers)?;
+        let export = export(callers).await?;
         let shared = Arc::new(Shared { shelf, runs, desk: Arc::new(desk), metrics, access, state });
         Ok(Self { _held: held, listener, shared, export, settings })
     }

@@ -13,21 +13,15 @@ use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use aws_smithy_runtime::client::orchestrator::operation::Operation;
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
-use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::service_config::ServiceConfigKey;
 use bytes::Bytes;
 use ferry_transfer::retry::{Backoff, Retries};
 use ferry_transfer::{Clock as _, Error, ErrorKind, Result, SystemClock, chain};
-use http::{HeaderMap, Method};
+use http::Method;
 
 use crate::credentials::keyring::Keyring;
+use crate::exchange::{Answer, exchange};
 use crate::http_client;
-
-/// Longest wait for one answer.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As often as the SDK tries.
 const BACKOFF: Backoff = Backoff {
@@ -45,6 +39,8 @@ pub(crate) enum Service {
     Ssm,
     /// `EventBridge` Scheduler.
     Scheduler,
+    /// Simple Notification Service.
+    Sns,
 }
 
 impl Service {
@@ -53,6 +49,7 @@ impl Service {
         match self {
             Self::Ssm => "ssm",
             Self::Scheduler => "scheduler",
+            Self::Sns => "sns",
         }
     }
 
@@ -61,6 +58,7 @@ impl Service {
         match self {
             Self::Ssm => "SSM",
             Self::Scheduler => "Scheduler",
+            Self::Sns => "SNS",
         }
     }
 }
@@ -86,22 +84,14 @@ pub(crate) struct AwsApi {
     credentials: SharedCredentialsProvider,
 }
 
-/// What came back.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-/// Never made: a refusal is an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("never")]
-struct Never;
-
 impl AwsApi {
     /// The service as the AWS tools would reach it from here.
     pub(crate) async fn connect(service: Service) -> Result<Self> {
+        Self::connect_in(service, None).await
+    }
+
+    /// The same in this region.
+    pub(crate) async fn connect_in(service: Service, region: Option<&str>) -> Result<Self> {
         let config = aws_config::defaults(http_client::behavior_version())
             .http_client(http_client::shared())
             .load()
@@ -109,9 +99,9 @@ impl AwsApi {
         let missing = |what: &str| {
             Error::new(ErrorKind::Configuration, format!("{} cannot be asked: {what}", service.id()))
         };
-        let region = config
-            .region()
-            .map(ToString::to_string)
+        let region = region
+            .map(str::to_owned)
+            .or_else(|| config.region().map(ToString::to_string))
             .ok_or_else(|| missing("no region is known; set AWS_REGION"))?;
         let credentials = config.credentials_provider().ok_or_else(|| missing("there are no credentials"))?;
         let keyring = std::sync::Arc::new(Keyring::new(credentials));
@@ -159,14 +149,7 @@ impl AwsApi {
         let failed = |kind, message: &str| {
             Error::new(kind, message).in_operation(call.operation).at_store(&self.endpoint)
         };
-        let request = self.signed(call).await?;
-        // Boxed: a large future, and every command waits for one of these.
-        let sent = Box::pin(exchange(request)).await;
-        let answer =
-            sent.map_err(|cause| failed(ErrorKind::Transient, "there is no answer").caused_by(cause))?;
-        if !(200..300).contains(&answer.status) {
-            return Err(refused(&answer, call.operation, &self.endpoint));
-        }
+        let answer = self.send(call.operation, self.request(call)?).await?;
         if answer.body.is_empty() {
             return Ok(serde_json::Value::Null);
         }
@@ -174,13 +157,42 @@ impl AwsApi {
             .map_err(|error| failed(ErrorKind::Other, "the answer is no JSON").caused_by(error))
     }
 
-    async fn signed(&self, call: &Call) -> Result<http::Request<Bytes>> {
-        let unsigned = |cause: String| {
-            Error::new(ErrorKind::Configuration, "the request cannot be signed")
-                .in_operation(call.operation)
+    /// Posts a form, as the query protocol has it, until there is an answer that another attempt would not change.
+    pub(crate) async fn post_form(&self, operation: &'static str, form: &str) -> Result<()> {
+        let clock = SystemClock;
+        let mut retries = Retries::new(&BACKOFF, &clock);
+        loop {
+            let request = http::Request::builder()
+                .method(Method::POST)
+                .uri(format!("{}/", self.endpoint))
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Bytes::copy_from_slice(form.as_bytes()))
+                .map_err(|error| unsigned(operation, error.to_string()))?;
+            match self.send(operation, request).await {
+                Ok(_) => return Ok(()),
+                Err(error) => retries.pause(error).await?,
+            }
+        }
+    }
+
+    async fn send(&self, operation: &'static str, request: http::Request<Bytes>) -> Result<Answer> {
+        let request = self.signed(operation, request).await?;
+        // Boxed: a large future, and every command waits for one of these.
+        let sent = Box::pin(exchange(request)).await;
+        let answer = sent.map_err(|cause| {
+            Error::new(ErrorKind::Transient, "there is no answer")
+                .in_operation(operation)
+                .at_store(&self.endpoint)
                 .caused_by(cause)
-        };
-        let keys = self.credentials.provide_credentials().await.map_err(|error| unsigned(chain(&error)))?;
+        })?;
+        if (200..300).contains(&answer.status) {
+            Ok(answer)
+        } else {
+            Err(refused(&answer, operation, &self.endpoint))
+        }
+    }
+
+    fn request(&self, call: &Call) -> Result<http::Request<Bytes>> {
         let body = call.body.as_ref().map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let mut request = http::Request::builder()
             .method(call.method.clone())
@@ -191,7 +203,16 @@ impl AwsApi {
         } else if call.body.is_some() {
             request = request.header("content-type", "application/json");
         }
-        let mut request = request.body(body).map_err(|error| unsigned(error.to_string()))?;
+        request.body(body).map_err(|error| unsigned(call.operation, error.to_string()))
+    }
+
+    async fn signed(
+        &self,
+        operation: &'static str,
+        mut request: http::Request<Bytes>,
+    ) -> Result<http::Request<Bytes>> {
+        let unsigned = |cause: String| unsigned(operation, cause);
+        let keys = self.credentials.provide_credentials().await.map_err(|error| unsigned(chain(&error)))?;
         let identity = keys.into();
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::Headers;
@@ -220,45 +241,10 @@ impl AwsApi {
     }
 }
 
-/// Sends it once over the process's own connections; any answer is one.
-async fn exchange(request: http::Request<Bytes>) -> Result<Answer, String> {
-    let endpoint = format!(
-        "{}://{}",
-        request.uri().scheme_str().unwrap_or("https"),
-        request.uri().authority().map_or("", http::uri::Authority::as_str)
-    );
-    let operation = Operation::builder()
-        .service_name("aws")
-        .operation_name("exchange")
-        .behavior_version(http_client::behavior_version())
-        .http_client(http_client::shared())
-        .endpoint_url(&endpoint)
-        .no_auth()
-        .no_retry()
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(http_client::CONNECT_TIMEOUT)
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .build(),
-        )
-        .serializer(|request: http::Request<Bytes>| Ok(HttpRequest::try_from(request.map(SdkBody::from))?))
-        .deserializer(|response: &HttpResponse| -> Result<Answer, OrchestratorError<Never>> {
-            let mut headers = HeaderMap::new();
-            for (name, value) in response.headers() {
-                if let (Ok(name), Ok(value)) =
-                    (http::HeaderName::try_from(name), http::HeaderValue::try_from(value))
-                {
-                    headers.insert(name, value);
-                }
-            }
-            Ok(Answer {
-                status: response.status().as_u16(),
-                headers,
-                body: Bytes::copy_from_slice(response.body().bytes().unwrap_or_default()),
-            })
-        })
-        .build();
-    operation.invoke(request).await.map_err(|error| chain(&error))
+fn unsigned(operation: &'static str, cause: String) -> Error {
+    Error::new(ErrorKind::Configuration, "the request cannot be signed")
+        .in_operation(operation)
+        .caused_by(cause)
 }
 
 /// `AWS_ENDPOINT_URL_SSM`, `AWS_ENDPOINT_URL`, what the profile says, else where AWS has it.
@@ -293,7 +279,16 @@ fn dns_suffix(region: &str) -> &'static str {
 fn refused(answer: &Answer, operation: &'static str, endpoint: &str) -> Error {
     let header = |name| answer.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let text = |names: &[&str]| names.iter().find_map(|name| body.get(name)?.as_str());
+    // The query protocol answers in XML.
+    let xml = String::from_utf8_lossy(&answer.body);
+    let element = |name: &str| {
+        let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+        rest.split_once("</").map(|(text, _)| text)
+    };
+    let text = |names: &[&str]| {
+        let named = names.iter().find_map(|name| body.get(name)?.as_str());
+        named.or_else(|| names.iter().find_map(|name| element(name)))
+    };
     let code = header("x-amzn-errortype").or_else(|| text(&["__type", "code", "Code"])).unwrap_or_default();
     let code = code.split(':').next().unwrap_or_default();
     let code = code.rsplit('#').next().unwrap_or_default();
@@ -307,6 +302,7 @@ fn refused(answer: &Answer, operation: &'static str, endpoint: &str) -> Error {
             "AccessDeniedException"
             | "UnrecognizedClientException"
             | "InvalidSignatureException"
+            | "AuthorizationError"
             | "ExpiredTokenException"
             | "IncompleteSignature"
             | "MissingAuthenticationToken",
@@ -330,6 +326,8 @@ fn refused(answer: &Answer, operation: &'static str, endpoint: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn answer(status: u16, header: Option<&'static str>, body: &str) -> Answer {
@@ -369,6 +367,15 @@ mod tests {
                 Some("AccessDeniedException"),
             ),
             (answer(503, None, "<html>"), ErrorKind::Transient, None),
+            (
+                answer(
+                    403,
+                    None,
+                    "<ErrorResponse><Error><Code>AuthorizationError</Code></Error></ErrorResponse>",
+                ),
+                ErrorKind::PermissionDenied,
+                Some("AuthorizationError"),
+            ),
             (
                 answer(400, None, r#"{"__type":"ValidationException"}"#),
                 ErrorKind::InvalidInput,

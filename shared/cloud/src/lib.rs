@@ -9,6 +9,7 @@ mod customer_key;
 pub mod deployment;
 pub mod documents;
 pub mod emf;
+pub mod exchange;
 mod http_client;
 pub mod lambda;
 mod layers;
@@ -20,6 +21,7 @@ pub mod s3;
 pub mod schedules;
 pub mod sqs;
 pub mod store_config;
+pub mod topic;
 mod wire;
 
 pub use credentials::{CredentialRef, Credentials};

@@ -22,6 +22,9 @@ pub trait Parameters: Send + Sync + fmt::Debug {
     /// Writes it, whether or not there was one; its version then.
     async fn put(&self, name: &str, value: &str, secrecy: Secrecy) -> Result<u64>;
 
+    /// Writes it unless there is one of that name; whether it was written.
+    async fn put_if_absent(&self, name: &str, value: &str, secrecy: Secrecy) -> Result<bool>;
+
     /// Removes it; whether there was one.
     async fn remove(&self, name: &str) -> Result<bool>;
 
@@ -90,6 +93,16 @@ impl SsmParameters {
             if kind == ErrorKind::NotFound { error } else { refused.caused_by(error) }
         })
     }
+
+    async fn write(&self, name: &str, value: &str, secrecy: Secrecy, overwrite: bool) -> Result<Value> {
+        let kind = match secrecy {
+            Secrecy::Plain => "String",
+            Secrecy::Secret => "SecureString",
+        };
+        // Larger values than 4 KiB make it an advanced parameter, which costs 0.05 USD a month (AWS, "Systems Manager pricing").
+        let body = json!({ "Name": name, "Value": value, "Type": kind, "Overwrite": overwrite, "Tier": "Intelligent-Tiering" });
+        self.ask("PutParameter", "ssm:PutParameter and kms:Encrypt", name, body).await
+    }
 }
 
 #[async_trait]
@@ -104,14 +117,16 @@ impl Parameters for SsmParameters {
     }
 
     async fn put(&self, name: &str, value: &str, secrecy: Secrecy) -> Result<u64> {
-        let kind = match secrecy {
-            Secrecy::Plain => "String",
-            Secrecy::Secret => "SecureString",
-        };
-        // Larger values than 4 KiB make it an advanced parameter, which costs 0.05 USD a month (AWS, "Systems Manager pricing").
-        let body = json!({ "Name": name, "Value": value, "Type": kind, "Overwrite": true, "Tier": "Intelligent-Tiering" });
-        let answer = self.ask("PutParameter", "ssm:PutParameter and kms:Encrypt", name, body).await?;
+        let answer = self.write(name, value, secrecy, true).await?;
         Ok(answer["Version"].as_u64().unwrap_or_default())
+    }
+
+    async fn put_if_absent(&self, name: &str, value: &str, secrecy: Secrecy) -> Result<bool> {
+        match self.write(name, value, secrecy, false).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn remove(&self, name: &str) -> Result<bool> {
@@ -198,6 +213,13 @@ pub(crate) mod tests {
         async fn put(&self, name: &str, value: &str, _secrecy: Secrecy) -> Result<u64> {
             self.say(name, value);
             Ok(1)
+        }
+
+        async fn put_if_absent(&self, name: &str, value: &str, _secrecy: Secrecy) -> Result<bool> {
+            let mut values = self.values.lock().expect("lock");
+            let is_new = !values.contains_key(name);
+            values.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            Ok(is_new)
         }
 
         async fn remove(&self, name: &str) -> Result<bool> {

@@ -71,6 +71,16 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// A text as it was before [`escape`].
+pub(crate) fn unescape(text: &str) -> String {
+    let mut plain = text.to_owned();
+    // The ampersand last, or its own escapes would be undone twice.
+    for (escaped, c) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#13;", "\r"), ("&amp;", "&")] {
+        plain = plain.replace(escaped, c);
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -49,6 +49,20 @@ pub(crate) fn format_of(manifest: &Manifest) -> std::result::Result<Option<Forma
     Ok(Some(format))
 }
 
+/// What a medium is encrypted with.
+#[derive(Debug)]
+pub(super) struct Seal {
+    pub(super) format: Format,
+    pub(super) password: Secret,
+}
+
+impl Seal {
+    /// The format of what is sealed so, or of what is not.
+    fn format(seal: Option<&Self>) -> Format {
+        seal.map_or(Format::None, |seal| seal.format)
+    }
+}
+
 /// Whether the job may be written to the target.
 pub(super) fn check(
     target: &Target,
@@ -104,14 +118,13 @@ pub(super) fn create(
     target: &Target,
     job: &JobRecord,
     plan: &Plan,
-    format: Option<Format>,
-    password: Option<&Secret>,
+    seal: Option<&Seal>,
     arrangement: Arrangement,
 ) -> Result<Box<dyn Sink>> {
     if let Target::Plain(directory) = target {
         return Ok(Box::new(DirectorySink::new(directory)));
     }
-    let format = format.unwrap_or(Format::None);
+    let format = Seal::format(seal);
     let Some(path) = target.container_path(job.id.as_str(), format) else {
         return Err(Error::new(ErrorKind::InvalidInput, "the target holds no container"));
     };
@@ -119,7 +132,7 @@ pub(super) fn create(
     let size = Size::Fitting { reserve_bytes: reserve_bytes(plan) };
     let layout = Arc::new(Layout::new(plan, arrangement.documents(), identity, size)?);
     let made = plan.directory().join(CONTAINER_MADE);
-    let password = password.map(|secret| Password::new(secret.reveal()));
+    let password = seal.map(|seal| Password::new(seal.password.reveal()));
     let container = match (&password, made.exists()) {
         (None, _) => Container::plain(RawVolume::create(&path, layout.size_bytes())?),
         (Some(password), true) => Container::open(RawVolume::open_for_writing(&path)?, password)?,
@@ -141,18 +154,15 @@ pub(super) fn create(
 pub(super) async fn read_back(
     target: &Target,
     job_id: &str,
-    format: Option<Format>,
-    password: Option<&Secret>,
+    seal: Option<&Seal>,
 ) -> std::result::Result<Verdict, StationError> {
     let stored = match target {
         Target::Plain(directory) => StoredMedium::Directory(directory.clone()),
         other => StoredMedium::Container(
-            other
-                .container_path(job_id, format.unwrap_or(Format::None))
-                .unwrap_or_else(|| other.path().to_owned()),
+            other.container_path(job_id, Seal::format(seal)).unwrap_or_else(|| other.path().to_owned()),
         ),
     };
-    let password = password.cloned();
+    let password = seal.map(|seal| seal.password.clone());
     let read = tokio::task::spawn_blocking(move || {
         stored.open(password.as_ref()).and_then(|medium| verify(medium.as_ref(), &mut |_| {}))
     });

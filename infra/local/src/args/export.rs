@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Subcommand};
 use ferry_cloud::CredentialRef;
 use ferry_device::job::JobId;
 use ferry_device::target::Target;
+use ferry_transfer::task::Location;
 
 use super::{ConfigArgs, RefParser, Size};
 
@@ -33,6 +35,39 @@ pub struct ExportPlace {
     /// The file that describes stores
     #[arg(long, env = "FERRY_CONFIG", value_name = "FILE", global = true, help_heading = "Stores")]
     pub config: Option<PathBuf>,
+    /// Where the jobs of a service elsewhere are kept: STORE://BUCKET/PREFIX/ [default: the state directory]
+    #[arg(
+        long,
+        env = "FERRY_STATE",
+        value_name = "LOCATION",
+        requires = "secrets",
+        global = true,
+        help_heading = "State"
+    )]
+    pub jobs: Option<Location>,
+    /// Where its passwords are kept: ssm:/PATH [default: the state directory]
+    #[arg(
+        long,
+        env = "FERRY_EXPORT_SECRETS",
+        value_name = "PLACE",
+        requires = "jobs",
+        global = true,
+        help_heading = "State"
+    )]
+    pub secrets: Option<SecretsPlace>,
+    /// Ask the Import/Export API at this URL instead: create-job, update-job, cancel-job, get-status and list-jobs
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "signed_with",
+        conflicts_with_all = ["jobs", "secrets"],
+        global = true,
+        help_heading = "Service elsewhere"
+    )]
+    pub endpoint_url: Option<String>,
+    /// Where the keys come from that those requests are signed with
+    #[arg(long, value_name = "REF", value_parser = RefParser::<CredentialRef>::default(), global = true, help_heading = "Service elsewhere")]
+    pub signed_with: Option<CredentialRef>,
     /// Most jobs created in 24 hours
     #[arg(long, value_name = "N", default_value_t = 50, global = true, help_heading = "Limits")]
     pub jobs_per_day: usize,
@@ -54,6 +89,10 @@ impl Default for ExportPlace {
             state_dir: None,
             store: "s3".to_owned(),
             config: None,
+            jobs: None,
+            secrets: None,
+            endpoint_url: None,
+            signed_with: None,
             jobs_per_day: 50,
             expire_days: 30,
             strict: false,
@@ -66,6 +105,21 @@ impl ExportPlace {
     /// The configuration's file, as other commands take it.
     pub fn config(&self) -> ConfigArgs {
         ConfigArgs { config: self.config.clone() }
+    }
+}
+
+/// A path of SSM, under which passwords are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretsPlace(pub String);
+
+impl FromStr for SecretsPlace {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("ssm:/") {
+            Some(path) if !path.is_empty() => Ok(Self(format!("/{path}"))),
+            _ => Err("write ssm: and a path of parameters, which begins with a slash"),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod jobs;
 mod medium;
+mod remote;
 mod serve;
 mod split;
 mod station;
@@ -14,13 +15,16 @@ use std::sync::Arc;
 use anyhow::Result;
 use async_trait::async_trait;
 use ferry_cloud::documents::Buckets;
+use ferry_cloud::parameters;
 use ferry_device::manifest::Strictness;
-use ferry_export::{Callers, DirectorySecrets, Limits, Service, ServiceParts};
-use ferry_transfer::state::DirectoryState;
+use ferry_export::{Callers, DirectorySecrets, Limits, ParameterSecrets, Secrets, Service, ServiceParts};
+use ferry_transfer::state::{DirectoryState, ObjectState};
 use ferry_transfer::task::Location;
-use ferry_transfer::{Error, ErrorKind, SharedStore, SystemClock};
+use ferry_transfer::{Error, ErrorKind, SharedState, SharedStore, SystemClock};
 
-use crate::args::{ExportArgs, ExportCommand, ExportPlace, OutputArgs, SideAccess, StateArgs, StoreArgs};
+use crate::args::{
+    ExportArgs, ExportCommand, ExportPlace, OutputArgs, SecretsPlace, SideAccess, StateArgs, StoreArgs,
+};
 use crate::config::Config;
 use crate::ends::{Side, store_of};
 use crate::exit::{Exit, UsageError};
@@ -28,6 +32,9 @@ use crate::exit::{Exit, UsageError};
 /// Runs one subcommand.
 pub async fn run(args: ExportArgs, output: &OutputArgs) -> Result<Exit> {
     let place = args.place;
+    if place.endpoint_url.is_some() {
+        return remote::run(&place, args.command, output).await;
+    }
     match args.command {
         ExportCommand::CreateJob(args) => jobs::create(&place, args, output).await,
         ExportCommand::UpdateJob(args) => jobs::update(&place, args, output).await,
@@ -45,10 +52,25 @@ pub async fn run(args: ExportArgs, output: &OutputArgs) -> Result<Exit> {
     }
 }
 
-/// The service over this machine's state directory.
-pub(crate) fn service(place: &ExportPlace, callers: Callers) -> Result<(Arc<Service>, DirectoryState)> {
+/// The service over this machine's state directory, or over the bucket and the parameters of a service elsewhere. The directory is where a station
+/// works in either case.
+pub(crate) async fn service(place: &ExportPlace, callers: Callers) -> Result<(Arc<Service>, DirectoryState)> {
     let state = StateArgs { state_dir: place.state_dir.clone(), ..StateArgs::default() }.open()?;
-    let secrets = DirectorySecrets::open(state.root().join("secrets"))?;
+    let buckets = LocalBuckets(Config::load(&place.config())?);
+    let jobs: SharedState = match &place.jobs {
+        None => Arc::new(state.clone()),
+        Some(location) => {
+            let prefix = match location.prefix.trim_end_matches('/') {
+                "" => String::new(),
+                prefix => format!("{prefix}/"),
+            };
+            Arc::new(ObjectState::new(buckets.bucket(location).await?, prefix))
+        }
+    };
+    let secrets: Arc<dyn Secrets> = match &place.secrets {
+        None => Arc::new(DirectorySecrets::open(state.root().join("secrets"))?),
+        Some(SecretsPlace(path)) => Arc::new(ParameterSecrets::new(parameters::ssm().await?, path)),
+    };
     let limits = Limits {
         jobs_per_day: place.jobs_per_day,
         expires_after: time::Duration::days(i64::from(place.expire_days)),
@@ -60,9 +82,9 @@ pub(crate) fn service(place: &ExportPlace, callers: Callers) -> Result<(Arc<Serv
         place.address.clone()
     };
     let service = Service::new(ServiceParts {
-        state: Arc::new(state.clone()),
-        secrets: Arc::new(secrets),
-        buckets: Arc::new(LocalBuckets(Config::load(&place.config())?)),
+        state: jobs,
+        secrets,
+        buckets: Arc::new(buckets),
         default_store: place.store.clone(),
         callers,
         limits,

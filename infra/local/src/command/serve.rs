@@ -45,7 +45,7 @@ pub async fn run(args: HostArgs, output: &OutputArgs) -> Result<Exit> {
         config: Config::load(&args.config)?,
         state,
     };
-    let service = |callers| export::service(&place, callers).map(|(service, _)| service);
+    let service = async |callers| Ok(export::service(&place, callers).await?.0);
     let server = Server::open(settings, service, Callers::from_iter(keys)).await?;
     let url = server.url()?;
     print(&if output.json {

@@ -23,14 +23,10 @@ pub(super) async fn create(place: &ExportPlace, args: CreateJobArgs, output: &Ou
     refuse_imports(args.job_type)?;
     let manifest = read_file(&args.manifest)?;
     let check_only = args.validate_only || args.only.is_some();
-    if !check_only && !args.directory.is_dir() {
-        let path = args.directory.display();
-        return Err(UsageError(format!(
-            "{path} is no directory; SIGNATURE goes into the root of the device"
-        ))
-        .into());
+    if !check_only {
+        check_directory(&args.directory)?;
     }
-    let (service, _) = service(place, Callers::default())?;
+    let (service, _) = service(place, Callers::default()).await?;
     let validity = if check_only { Validity::CheckOnly } else { Validity::CheckAndDo };
     let created = service.create(&Caller::Holder, &manifest, validity).await.map_err(refused)?;
     for warning in &created.warnings {
@@ -54,26 +50,39 @@ pub(super) async fn create(place: &ExportPlace, args: CreateJobArgs, output: &Ou
         print(&value.to_string());
         return Ok(Exit::Done);
     }
-    print("JOB CREATED");
-    print(&format!("JobId:   {}", job.id));
-    print("JobType: Export");
-    print(&boxed("AwsShippingAddress"));
-    print(&service.shipping_address(&job));
-    print(&boxed("SignatureFileContents"));
-    print(contents.trim_end());
-    print("");
-    print(&format!("Writing SignatureFileContents to {}", path.display()));
+    print_created(job.id.as_str(), &service.shipping_address(&job), &contents, &path);
     write_signature(&path, &contents)?;
     Ok(Exit::Done)
 }
 
+pub(super) fn check_directory(directory: &Path) -> Result<(), UsageError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let path = directory.display();
+    Err(UsageError(format!("{path} is no directory; SIGNATURE goes into the root of the device")))
+}
+
+/// What the original's tool printed.
+pub(super) fn print_created(id: &str, address: &str, signature: &str, path: &Path) {
+    print("JOB CREATED");
+    print(&format!("JobId:   {id}"));
+    print("JobType: Export");
+    print(&boxed("AwsShippingAddress"));
+    print(address);
+    print(&boxed("SignatureFileContents"));
+    print(signature.trim_end());
+    print("");
+    print(&format!("Writing SignatureFileContents to {}", path.display()));
+}
+
 /// A heading in a box of forty stars.
-fn boxed(title: &str) -> String {
+pub(super) fn boxed(title: &str) -> String {
     let stars = "*".repeat(40);
     format!("{stars}\n* {title:<36} *\n{stars}")
 }
 
-fn write_signature(path: &Path, contents: &str) -> Result<(), UsageError> {
+pub(super) fn write_signature(path: &Path, contents: &str) -> Result<(), UsageError> {
     std::fs::write(path, contents)
         .map_err(|error| UsageError(format!("{} cannot be written: {error}", path.display())))
 }
@@ -82,7 +91,7 @@ fn write_signature(path: &Path, contents: &str) -> Result<(), UsageError> {
 pub(super) async fn update(place: &ExportPlace, args: UpdateJobArgs, output: &OutputArgs) -> Result<Exit> {
     refuse_imports(args.job_type)?;
     let manifest = read_file(&args.manifest)?;
-    let (service, _) = service(place, Callers::default())?;
+    let (service, _) = service(place, Callers::default()).await?;
     let updated =
         service.update(&Caller::Holder, &args.job, &manifest, Validity::CheckAndDo).await.map_err(refused)?;
     for warning in &updated.warnings {
@@ -104,7 +113,7 @@ pub(super) async fn update(place: &ExportPlace, args: UpdateJobArgs, output: &Ou
 
 /// `CancelJob`.
 pub(super) async fn cancel(place: &ExportPlace, args: &JobArgs, output: &OutputArgs) -> Result<Exit> {
-    let (service, _) = service(place, Callers::default())?;
+    let (service, _) = service(place, Callers::default()).await?;
     let job = service.cancel(&Caller::Holder, &args.job).await.map_err(refused)?;
     print(&if output.json {
         status_of(&job).to_string()
@@ -116,7 +125,7 @@ pub(super) async fn cancel(place: &ExportPlace, args: &JobArgs, output: &OutputA
 
 /// `GetStatus`.
 pub(super) async fn status(place: &ExportPlace, args: &JobArgs, output: &OutputArgs) -> Result<Exit> {
-    let (service, _) = service(place, Callers::default())?;
+    let (service, _) = service(place, Callers::default()).await?;
     let job = service.status(&Caller::Holder, &args.job).await.map_err(refused)?;
     if output.json {
         print(&status_of(&job).to_string());
@@ -148,7 +157,7 @@ pub(super) async fn status(place: &ExportPlace, args: &JobArgs, output: &OutputA
 
 /// `ListJobs`.
 pub(super) async fn list(place: &ExportPlace, args: &ListJobsArgs, output: &OutputArgs) -> Result<Exit> {
-    let (service, _) = service(place, Callers::default())?;
+    let (service, _) = service(place, Callers::default()).await?;
     let page = service.list(&Caller::Holder, args.marker.as_ref(), args.max_jobs).await.map_err(refused)?;
     for job in &page.jobs {
         print(&if output.json {
@@ -163,7 +172,7 @@ pub(super) async fn list(place: &ExportPlace, args: &ListJobsArgs, output: &Outp
 
 /// `GetShippingLabel`.
 pub(super) async fn label(place: &ExportPlace, args: LabelArgs, output: &OutputArgs) -> Result<Exit> {
-    let (service, _) = service(place, Callers::default())?;
+    let (service, _) = service(place, Callers::default()).await?;
     let lines: Vec<&str> = args.line.iter().map(String::as_str).collect();
     let slip = service.packing_slip(&Caller::Holder, &args.jobs, &lines).await.map_err(refused)?;
     say("warning: nothing is shipped; this is a slip to lay beside the device");
@@ -187,7 +196,7 @@ pub(super) async fn sign(args: SignArgs, output: &OutputArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn refuse_imports(job_type: JobType) -> Result<(), UsageError> {
+pub(super) fn refuse_imports(job_type: JobType) -> Result<(), UsageError> {
     match job_type {
         JobType::Export => Ok(()),
         JobType::Import => {

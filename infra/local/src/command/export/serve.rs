@@ -22,7 +22,7 @@ pub(super) async fn run(place: &ExportPlace, args: ServeArgs, output: &OutputArg
             ))
         })?);
     }
-    let (service, _) = service(place, Callers::from_iter(keys))?;
+    let (service, _) = service(place, Callers::from_iter(keys)).await?;
     let listener = tokio::net::TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen at {}", args.listen))?;

@@ -24,7 +24,7 @@ pub(super) async fn run(place: &ExportPlace, args: SplitArgs, output: &OutputArg
     let parsed = Manifest::parse(&bytes, Strictness::Forgiving);
     let told: Vec<String> = parsed.errors().map(ToString::to_string).collect();
     let Some(manifest) = parsed.manifest else { return Err(UsageError(told.join("\n")).into()) };
-    let (service, _) = service(place, Callers::default())?;
+    let (service, _) = service(place, Callers::default()).await?;
     let devices: Vec<u64> = args.device.iter().map(|size| size.bytes).collect();
     let split = service.split(&manifest, &devices).await?;
     let store = manifest.extensions.store.as_deref().unwrap_or(&place.store);

@@ -23,7 +23,7 @@ const HIDDEN: Duration = Duration::from_mins(10);
 
 /// `run`.
 pub(super) async fn run(place: &ExportPlace, args: RunArgs, output: &OutputArgs) -> Result<Exit> {
-    let station = station(place)?;
+    let station = station(place).await?;
     one(&station, &args.job, &options(&args.write), output).await
 }
 
@@ -36,7 +36,7 @@ struct Message {
 
 /// `station`.
 pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &OutputArgs) -> Result<Exit> {
-    let station = station(place)?;
+    let station = station(place).await?;
     let queue = Arc::new(SqsQueue::connect(SqsQueueConfig::new(&args.queue)).await?);
     let mut worst = Exit::Done;
     loop {
@@ -81,10 +81,9 @@ pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &Output
     }
 }
 
-fn station(place: &ExportPlace) -> Result<Station> {
-    let (service, state) = service(place, Callers::default())?;
-    let name = format!("station-{}", std::process::id());
-    Ok(Station::new(service, state.root().join("export/work"), name))
+async fn station(place: &ExportPlace) -> Result<Station> {
+    let (service, state) = service(place, Callers::default()).await?;
+    Ok(Station::new(service, state.root().join("export/work"))?)
 }
 
 fn options(args: &WriteArgs) -> RunOptions {
