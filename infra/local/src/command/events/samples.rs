@@ -15,14 +15,14 @@ pub(super) const SAMPLES: [(&str, &str); 71] = [
         ),
     ),
     (
+        "ceph-object-created-put",
+        include_str!("../../../../../shared/transfer/fixtures/events/ceph-object-created-put.json"),
+    ),
+    (
         "ceph-object-created-put-size-as-string",
         include_str!(
             "../../../../../shared/transfer/fixtures/events/ceph-object-created-put-size-as-string.json"
         ),
-    ),
-    (
-        "ceph-object-created-put",
-        include_str!("../../../../../shared/transfer/fixtures/events/ceph-object-created-put.json"),
     ),
     (
         "ceph-object-removed-delete",
@@ -147,6 +147,10 @@ pub(super) const SAMPLES: [(&str, &str); 71] = [
         include_str!("../../../../../shared/transfer/fixtures/events/oss-fc-post-object.json"),
     ),
     (
+        "oss-fc-put-object",
+        include_str!("../../../../../shared/transfer/fixtures/events/oss-fc-put-object.json"),
+    ),
+    (
         "oss-fc-put-object-control-chars",
         include_str!("../../../../../shared/transfer/fixtures/events/oss-fc-put-object-control-chars.json"),
     ),
@@ -159,10 +163,6 @@ pub(super) const SAMPLES: [(&str, &str); 71] = [
         include_str!(
             "../../../../../shared/transfer/fixtures/events/oss-fc-put-object-zero-byte-folder.json"
         ),
-    ),
-    (
-        "oss-fc-put-object",
-        include_str!("../../../../../shared/transfer/fixtures/events/oss-fc-put-object.json"),
     ),
     (
         "oss-fc-put-symlink",
@@ -237,14 +237,14 @@ pub(super) const SAMPLES: [(&str, &str); 71] = [
         include_str!("../../../../../shared/transfer/fixtures/events/r2-queue-put-object.json"),
     ),
     (
+        "s3-eventbridge-object-created",
+        include_str!("../../../../../shared/transfer/fixtures/events/s3-eventbridge-object-created.json"),
+    ),
+    (
         "s3-eventbridge-object-created-percent-key",
         include_str!(
             "../../../../../shared/transfer/fixtures/events/s3-eventbridge-object-created-percent-key.json"
         ),
-    ),
-    (
-        "s3-eventbridge-object-created",
-        include_str!("../../../../../shared/transfer/fixtures/events/s3-eventbridge-object-created.json"),
     ),
     (
         "s3-eventbridge-object-deleted-lifecycle",
@@ -273,22 +273,22 @@ pub(super) const SAMPLES: [(&str, &str); 71] = [
         ),
     ),
     (
+        "s3-sqs-object-created-put",
+        include_str!("../../../../../shared/transfer/fixtures/events/s3-sqs-object-created-put.json"),
+    ),
+    (
         "s3-sqs-object-created-put-v2.6",
         include_str!("../../../../../shared/transfer/fixtures/events/s3-sqs-object-created-put-v2.6.json"),
     ),
     (
-        "s3-sqs-object-created-put",
-        include_str!("../../../../../shared/transfer/fixtures/events/s3-sqs-object-created-put.json"),
+        "s3-sqs-object-removed-delete",
+        include_str!("../../../../../shared/transfer/fixtures/events/s3-sqs-object-removed-delete.json"),
     ),
     (
         "s3-sqs-object-removed-delete-marker",
         include_str!(
             "../../../../../shared/transfer/fixtures/events/s3-sqs-object-removed-delete-marker.json"
         ),
-    ),
-    (
-        "s3-sqs-object-removed-delete",
-        include_str!("../../../../../shared/transfer/fixtures/events/s3-sqs-object-removed-delete.json"),
     ),
     (
         "s3-sqs-object-restore-completed",
