@@ -1,5 +1,7 @@
 //! `ferry export`: jobs by hand and by hand-signed requests, onto a directory and into a container.
 
+mod killed;
+
 use std::fs::File;
 use std::path::Path;
 
@@ -146,6 +148,42 @@ async fn only_the_jobs_own_signature_lets_it_be_written() {
     world.ferry(["verify", "plain:device"]).run().await.expect_code(0);
     std::fs::write(world.device().join("docks/data/07.bin"), vec![8; 700]).expect("damage");
     assert!(world.ferry(["verify", "plain:device"]).run().await.expect_code(3).shows("07.bin"));
+}
+
+#[tokio::test]
+async fn a_topic_is_told_how_a_job_ended_and_of_no_secret() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    let id = world.create().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let topic = format!("http://{}", listener.local_addr().expect("an address"));
+    let heard = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a call");
+        let mut said = Vec::new();
+        let mut piece = [0; 4096];
+        while !String::from_utf8_lossy(&said).contains("&Message=") {
+            let length = socket.read(&mut piece).await.expect("read");
+            said.extend_from_slice(&piece[..length]);
+        }
+        let body =
+            "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>";
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        socket.write_all(format!("{head}{body}").as_bytes()).await.expect("answered");
+        String::from_utf8(said).expect("text")
+    });
+    let arn = "arn:aws:sns:eu-west-1:123456789012:disks";
+    let run = ["run", &id, "--target", "dir:device", "--notify-topic", arn];
+    let program = world.ferry(run).env("AWS_ENDPOINT_URL_SNS", &topic);
+    program
+        .env("AWS_ACCESS_KEY_ID", "AKIAFAKE")
+        .env("AWS_SECRET_ACCESS_KEY", "fake-secret")
+        .run()
+        .await
+        .expect_code(0);
+    let said = heard.await.expect("it was told");
+    for words in ["Action=Publish", "Complete", &id, "AWS4-HMAC-SHA256"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains(PASSWORD), "{said}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use ferry_events::{Secret, sign};
 use ferry_testkit::faults::{Action, Rule};
 use ferry_testkit::operation::Operation;
 use ferry_tests::web::{Answer, ask_with};
-use ferry_tests::{Pair, Side};
+use ferry_tests::{Pair, Program, Side};
 use ferry_transfer::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -406,5 +406,42 @@ async fn the_export_api_is_there_and_wants_its_own_keys() {
         let answer = crate::export::ask(address, &keys(secret), "Action=ListJobs&Version=2010-06-01").await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
+    host.stop().await;
+}
+
+/// A laptop makes the job over HTTP, the machine with the server writes the disk.
+#[tokio::test]
+async fn a_job_is_made_from_elsewhere_and_run_beside_the_server() {
+    let pair = Pair::start().await;
+    fill_small(&pair.from(), 5);
+    let host = Host::start(&pair).await;
+    let laptop = pair.directory().join("laptop");
+    fs::create_dir_all(laptop.join("device")).expect("directories");
+    let manifest = "manifestVersion:2.0\ndeviceId:49382\nfileSystem:EXT4\nlogBucket:docks\nlogPrefix:logs/\n\
+                    x-container: none\nx-layout: plain\noperations:\n  - exportBucket:docks\n    prefix:small/\n";
+    fs::write(laptop.join("manifest.txt"), manifest).expect("written");
+    let remote = async |args: &[&str]| {
+        Program::new(FERRY, &laptop)
+            .credentials("KEYS", EXPORT_KEY_ID, "fake-export-secret")
+            .args(["export", "--endpoint-url", &host.url, "--signed-with", "env:KEYS", "--json"])
+            .args(args.iter().copied())
+            .run()
+            .await
+    };
+    let made = remote(&["create-job", "Export", "manifest.txt", "device"]).await.expect_code(0).report();
+    let id = made["job_id"].as_str().expect("an id").to_owned();
+    assert!(laptop.join("device/SIGNATURE").exists());
+    let status = async || remote(&["get-status", &id]).await.expect_code(0).report();
+    assert_eq!(status().await["progress"], "Pending");
+    let device = format!("plain:{}", laptop.join("device").display());
+    let state = host.state.display().to_string();
+    let run = ["export", "run", &id, "--target", &device, "--store", "harbour", "--state-dir", &state];
+    pair.program(FERRY).args(run).run().await.expect_code(0);
+    assert_eq!(status().await["progress"], "Complete");
+    assert!(laptop.join("device/docks").join(small_key(3)).exists());
+    let listed = remote(&["list-jobs"]).await.expect_code(0).report();
+    assert!(listed.to_string().contains(&id), "{listed}");
+    let late = remote(&["cancel-job", &id]).await;
+    assert_ne!(late.code, 0, "what is complete cannot be called off: {late}");
     host.stop().await;
 }

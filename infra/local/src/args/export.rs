@@ -303,6 +303,9 @@ pub struct WriteArgs {
     /// Do not read the medium back
     #[arg(long)]
     pub no_verify: bool,
+    /// A topic of SNS that is told how the job ended: arn:aws:sns:REGION:ACCOUNT:NAME
+    #[arg(long, value_name = "ARN")]
+    pub notify_topic: Option<String>,
 }
 
 /// `ferry export run`.

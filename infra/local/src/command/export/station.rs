@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
+use ferry_cloud::topic::Topic;
 use ferry_device::job::{JobId, JobState};
 use ferry_export::{Callers, Finished, RunOptions, Station, StationError, StationProgress};
 use ferry_transfer::Queue as _;
@@ -24,7 +25,29 @@ const HIDDEN: Duration = Duration::from_mins(10);
 /// `run`.
 pub(super) async fn run(place: &ExportPlace, args: RunArgs, output: &OutputArgs) -> Result<Exit> {
     let station = station(place).await?;
-    one(&station, &args.job, &options(&args.write), output).await
+    let teller = Teller::connect(args.write.notify_topic.as_deref()).await?;
+    one(&station, &args.job, &options(&args.write), &teller, output).await
+}
+
+/// Tells a topic how a job ended, where one is named.
+struct Teller(Option<Topic>);
+
+impl Teller {
+    async fn connect(arn: Option<&str>) -> Result<Self> {
+        Ok(Self(match arn {
+            Some(arn) => Some(Topic::connect(arn).await?),
+            None => None,
+        }))
+    }
+
+    /// The job has ended, whether anybody hears of it or not: a failure is said and changes nothing.
+    async fn tell(&self, job: &JobId, how: &str, details: &serde_json::Value) {
+        let Some(topic) = &self.0 else { return };
+        let message = json!({ "jobId": job, "progress": how, "details": details }).to_string();
+        if let Err(error) = topic.publish(&format!("Ferry export job {job}: {how}"), &message).await {
+            say(&format!("ferry: the topic could not be told: {}", error.chain()));
+        }
+    }
 }
 
 /// A message of the queue.
@@ -37,6 +60,7 @@ struct Message {
 /// `station`.
 pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &OutputArgs) -> Result<Exit> {
     let station = station(place).await?;
+    let teller = Teller::connect(args.write.notify_topic.as_deref()).await?;
     let queue = Arc::new(SqsQueue::connect(SqsQueueConfig::new(&args.queue)).await?);
     let mut worst = Exit::Done;
     loop {
@@ -62,7 +86,7 @@ pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &Output
                     }
                 })
             };
-            let ended = one(&station, &message.job, &options(&args.write), output).await;
+            let ended = one(&station, &message.job, &options(&args.write), &teller, output).await;
             hidden.abort();
             match ended {
                 Ok(exit) => {
@@ -94,7 +118,13 @@ fn options(args: &WriteArgs) -> RunOptions {
     }
 }
 
-async fn one(station: &Station, job: &JobId, options: &RunOptions, output: &OutputArgs) -> Result<Exit> {
+async fn one(
+    station: &Station,
+    job: &JobId,
+    options: &RunOptions,
+    teller: &Teller,
+    output: &OutputArgs,
+) -> Result<Exit> {
     let shown = show(station.progress(), output);
     let ended = station.run(job, options).await;
     if let Some((bar, task)) = shown {
@@ -102,8 +132,14 @@ async fn one(station: &Station, job: &JobId, options: &RunOptions, output: &Outp
         bar.finish_and_clear();
     }
     match ended {
-        Ok(finished) => Ok(report(&finished, output)),
+        Ok(finished) => {
+            let status = status_of(&finished.job);
+            let how = status["progress"].as_str().unwrap_or_default().to_owned();
+            teller.tell(job, &how, &status).await;
+            Ok(report(&finished, output))
+        }
         Err(StationError::Refused { message, .. }) => {
+            teller.tell(job, "refused", &json!(message)).await;
             say(&format!("ferry: refused: {message}"));
             Ok(Exit::Refused)
         }
