@@ -22,6 +22,9 @@ use ferry_transfer::{Clock as _, Error, ErrorKind, RunId, RunOutcome, RunRecord,
 /// The version that records name.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Ends the name of what the notifications of a task left, in the life of one `ferry serve`.
+pub const EVENTS_SUFFIX: &str = "-events";
+
 /// What one run leaves behind. See the module.
 #[derive(Debug)]
 pub struct RunLog {
@@ -56,7 +59,10 @@ impl RunLog {
         let receipts = LineLog::open(directory(&state, run), "receipts").map_err(unwritable)?;
         let history = History::of(&state);
         // This one is kept wherever it stands: runs that begin within one second are in no order.
-        let others = history.runs().await?.into_iter().filter(|old| old != run);
+        // Runs and what notifications left do not take each other's place.
+        let is_events = |run: &RunId| run.as_str().ends_with(EVENTS_SUFFIX);
+        let is_kin = |old: &RunId| old != run && is_events(old) == is_events(run);
+        let others = history.runs().await?.into_iter().filter(is_kin);
         for old in others.skip(usize::from(keep_runs).saturating_sub(1)) {
             // A run that another process is at work on is not old, however many have begun since.
             if let Some(_held) = state.hold(&RunRecord::holder_name(&old)?)? {

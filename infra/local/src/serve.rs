@@ -128,7 +128,11 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let Self { _held, listener, shared, export, settings } = self;
         let work = TaskTracker::new();
-        Box::pin(shared.runs.begin_after_restart(&work, &stop)).await;
+        {
+            let (runs, work, stop) = (Arc::clone(&shared.runs), work.clone(), stop.clone());
+            // Beside the listener: a store that is away holds up nobody else.
+            work.clone().spawn(async move { Box::pin(runs.begin_after_restart(&work, &stop)).await });
+        }
         work.spawn(schedule::keep(
             Arc::clone(&shared.shelf),
             Arc::clone(&shared.runs),
@@ -137,10 +141,21 @@ impl Server {
         ));
         shared.desk.employ(settings.workers, &work, &stop);
         let router = api::router(Arc::clone(&shared), export, work.clone(), stop.clone());
-        serve(listener, router, Deadlines::HTTP, stop.cancelled()).await;
-        work.close();
-        if tokio::time::timeout(PATIENCE, work.wait()).await.is_err() {
-            tracing::warn!("what takes longer than {} s is left to the next process", PATIENCE.as_secs());
+        let to_the_end = async {
+            serve(listener, router, Deadlines::HTTP, stop.cancelled()).await;
+            work.close();
+            work.wait().await;
+        };
+        // One patience for connections and work alike.
+        let no_longer = async {
+            stop.cancelled().await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        tokio::select! {
+            () = to_the_end => {}
+            () = no_longer => {
+                tracing::warn!("what takes longer than {} s is left to the next process", PATIENCE.as_secs());
+            }
         }
         shared.desk.close().await;
         Ok(())

@@ -11,7 +11,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use ferry_export::Service;
 use ferry_transfer::history::History;
@@ -58,15 +58,15 @@ pub(super) fn router(
         .route("/api/tasks/{name}/resume", post(resume_task))
         .route("/api/runs", get(runs))
         .route("/api/runs/{run}", get(run))
+        .route("/api/events", get(tail))
         .route("/api/queue", get(queue))
         .route("/api/queue/dead", get(dead).delete(purge))
         .route("/api/queue/dead/redrive", post(redrive))
         .route("/api/{*other}", get(no_such_path).post(no_such_path).put(no_such_path).delete(no_such_path))
-        .route("/events/tail", get(tail))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), wants_token));
     Router::new()
         .route("/healthz", get(async || "ok"))
-        .route("/events/{task}", post(notification).put(notification))
+        .route("/events/{task}", any(notification))
         .merge(with_token)
         .with_state(answers)
         .fallback_service(ferry_export::router(export))

@@ -30,16 +30,16 @@ use tokio_util::task::TaskTracker;
 use super::runs::no_task;
 use super::tasks::TaskShelf;
 use crate::engine::event;
-use crate::run_log::RunLog;
+use crate::run_log::{EVENTS_SUFFIX, RunLog};
 
-/// Ends the name of what the notifications of a task left, in one process's life.
-const RUN_SUFFIX: &str = "-events";
 /// The process has its directory alone: while it lives, nobody else gets its messages.
 const VISIBILITY: Duration = Duration::from_hours(12);
 /// An idle hand looks up so often.
 const IDLE_WAIT: Duration = Duration::from_secs(20);
 /// With the growing pauses between them, two hours: a store may be away for that long.
 const MAX_RECEIVE_COUNT: u32 = 12;
+/// A job that was delivered more often ends with the dead letters whatever it does: it may be what ends the process.
+const DELIVERIES_MAX: u32 = 3 * MAX_RECEIVE_COUNT;
 /// How long a job waits whose task cannot be connected.
 const UNCONNECTED_WAIT: Duration = Duration::from_secs(30);
 /// Those who append do it every few seconds.
@@ -48,8 +48,8 @@ const APPEND_WAIT: Duration = Duration::from_secs(30);
 const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// Receipts that a follower may be behind by.
 const TAIL_BEHIND_MAX: usize = 1024;
-/// What notifications left is no run: it takes nothing else's place.
-const RUNS_KEPT: u16 = u16::MAX;
+/// How many processes' receipts of notifications are kept.
+const RUNS_KEPT: u16 = 50;
 
 /// See the module.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub(crate) struct DeadLetter {
 
 /// Whether a record is of what notifications left, and not of a run.
 pub(super) fn is_desk(record: &RunRecord) -> bool {
-    record.run.as_str().ends_with(RUN_SUFFIX)
+    record.run.as_str().ends_with(EVENTS_SUFFIX)
 }
 
 impl Desk {
@@ -181,6 +181,15 @@ impl Desk {
 
     async fn settle(&self, delivery: Delivery) {
         let handle = delivery.receipt_handle.clone();
+        if delivery.receive_count > DELIVERIES_MAX {
+            let message = format!(
+                "it was delivered {DELIVERIES_MAX} times and never ended: the process did, or was ended"
+            );
+            if let Err(error) = self.bury(delivery, &Error::new(ErrorKind::Other, message)).await {
+                tracing::error!(error = %error.chain(), "the queue lost track of a message");
+            }
+            return;
+        }
         let settled = match self.clerk(&delivery).await {
             Ok(clerk) => {
                 let answer = clerk.worker.handle(event(delivery), None).await;
@@ -228,7 +237,7 @@ impl Desk {
         if let Some(clerk) = clerks.get(name) {
             return Ok(Arc::clone(clerk));
         }
-        let run = RunId::from(format!("{}{RUN_SUFFIX}", RunId::new(self.clock.as_ref())));
+        let run = RunId::from(format!("{}{EVENTS_SUFFIX}", RunId::new(self.clock.as_ref())));
         let log = Arc::new(RunLog::open(self.state.clone(), &run, &ends.route.task, RUNS_KEPT).await?);
         let copier = Copier::new(CopySettings::default(), Arc::clone(&self.clock));
         let worker = Worker {

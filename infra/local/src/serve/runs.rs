@@ -12,14 +12,15 @@ use ferry_transfer::checkpoint::TaskDigest;
 use ferry_transfer::copy::CopySettings;
 use ferry_transfer::history::History;
 use ferry_transfer::metric::{Measures, Metric};
-use ferry_transfer::state::DirectoryState;
+use ferry_transfer::state::{DirectoryState, StateCondition, StateName, StateStore as _};
 use ferry_transfer::{Clock as _, Error, ErrorKind, RunId, RunOutcome, RunRecord, SystemClock};
 use serde::Serialize;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::tasks::TaskShelf;
+use super::tasks::{Pause, Shelved, TaskShelf};
 use crate::args::Resume;
 use crate::checkpoints::{self, Resumable, Stored};
 use crate::engine::Run;
@@ -120,11 +121,33 @@ impl Runs {
         if let Some(began) = began.get(name) {
             return Some(*began);
         }
-        let last = self.last(name).await.map(|record| record.started);
+        // Written down by itself, since runs are remembered for a while only.
+        let written = match began_name(name) {
+            Ok(place) => self.state.read(&place).await.ok().flatten(),
+            Err(_) => None,
+        };
+        let written = written.and_then(|stored| {
+            OffsetDateTime::parse(std::str::from_utf8(&stored.bytes).ok()?.trim(), &Rfc3339).ok()
+        });
+        let last = match written {
+            Some(written) => Some(written),
+            None => self.last(name).await.map(|record| record.started),
+        };
         if let Some(last) = last {
             began.insert(name.to_owned(), last);
         }
         last
+    }
+
+    /// Writes down when a task's last run began. Where that fails, the run's own record tells, for as long as it is kept.
+    async fn remember(&self, name: &str, now: OffsetDateTime) {
+        let written = async {
+            let text = now.format(&Rfc3339).unwrap_or_default();
+            self.state.write(&began_name(name)?, text.into(), StateCondition::None).await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(task = name, error = %error.chain(), "it is not written down when the run began");
+        }
     }
 
     /// The last run of a task that looked at its stores, as it was written down. What the notifications of a task left is no run of it.
@@ -155,9 +178,8 @@ impl Runs {
     pub(crate) async fn begin_after_restart(self: &Arc<Self>, work: &TaskTracker, stop: &CancellationToken) {
         let Ok(tasks) = self.shelf.all() else { return };
         for (name, shelved) in tasks {
-            if shelved.is_err() {
-                continue;
-            }
+            // A run that was cut short is gone on with when its task is resumed and due, or by hand.
+            let Ok(Shelved { state: Pause::Active, .. }) = shelved else { continue };
             let Some(record) = self.last(&name).await else { continue };
             if matches!(record.outcome, RunOutcome::Unfinished | RunOutcome::Interrupted) {
                 tracing::info!(task = name, run = %record.run, "going on with a run that was cut short");
@@ -183,7 +205,6 @@ impl Runs {
         }
         let shelved = self.shelf.get(name)?;
         let task = shelved.ok_or_else(|| no_task(name))?.task;
-        began.insert(name.to_owned(), SystemClock.now());
         let ends = self.shelf.connect(&task).await?;
         let digest = TaskDigest::of(&task, &ends.endpoints())?;
         let stored = match resume {
@@ -195,9 +216,12 @@ impl Runs {
         let begun = KeptRun::begin(run, self.state.clone(), digest, stored, self.remembered).await;
         let (run, kept) = begun.map_err(of_anyhow)?;
         let id = run.id.clone();
+        let now = SystemClock.now();
+        began.insert(name.to_owned(), now);
+        self.remember(name, now).await;
         let under_way = UnderWay {
             run: id.clone(),
-            began: SystemClock.now(),
+            began: now,
             progress: Arc::clone(&run.progress),
             tally: Arc::clone(&run.tally),
         };
@@ -255,6 +279,11 @@ impl Runs {
         tracing::info!(task = name, run = %run.id, %outcome, copied = report.copied, failed = report.failed, "a run has ended");
         self.under_way().remove(&name);
     }
+}
+
+fn began_name(task: &str) -> Result<StateName, Error> {
+    StateName::new(format!("began/{task}"))
+        .map_err(|bad| Error::new(ErrorKind::InvalidInput, "no name of a task").caused_by(bad))
 }
 
 pub(super) fn no_task(name: &str) -> Error {

@@ -3,8 +3,9 @@
 //! Owns: looking every second, and the rule. Invariants: a moment that nobody was there for is made up for once, however many there were; a
 //! task that runs is not begun a second time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferry_transfer::schedule::Schedule;
 use ferry_transfer::{Clock as _, SystemClock};
@@ -16,6 +17,8 @@ use super::runs::Runs;
 use super::tasks::{Pause, Shelved, TaskShelf};
 
 const EVERY: Duration = Duration::from_secs(1);
+/// A run that is due and cannot begin, since a store is away, is tried again so often.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// When a task is to run next: after its last run's beginning, or after its schedule began to count, whichever is later.
 pub(super) fn next(
@@ -30,6 +33,7 @@ pub(super) fn next(
 pub(super) async fn keep(shelf: Arc<TaskShelf>, runs: Arc<Runs>, work: TaskTracker, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failed: HashMap<String, Instant> = HashMap::new();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -48,7 +52,16 @@ pub(super) async fn keep(shelf: Arc<TaskShelf>, runs: Arc<Runs>, work: TaskTrack
             let due = next(schedule, runs.last_began(&name).await, since);
             if due.is_some_and(|due| due <= SystemClock.now()) {
                 // One that is under way is due again when it has ended.
-                drop(runs.begin(&name, &work, &stop).await);
+                if runs.of_task(&name).is_some() || failed.get(&name).is_some_and(|at| at.elapsed() < AGAIN) {
+                    continue;
+                }
+                match runs.begin(&name, &work, &stop).await {
+                    Ok(_) => drop(failed.remove(&name)),
+                    Err(error) => {
+                        tracing::error!(task = name, error = %error.chain(), "a run that is due cannot begin; it is tried again");
+                        failed.insert(name, Instant::now());
+                    }
+                }
             }
         }
     }

@@ -5,8 +5,11 @@
 //! learnt of the stores; a file that somebody edits takes effect at its next use.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -190,12 +193,20 @@ fn parse(name: &str, text: &str) -> Result<Task, Error> {
     }
 }
 
-/// Who reads the file sees the old text or the new one.
+/// Who reads the file sees the old text or the new one, also after a power cut.
 fn replace(path: &Path, text: &str) -> Result<(), Error> {
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|error| failed(path, "written", error))
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let directory = path.parent().unwrap_or(Path::new("."));
+    // Of its own: two who write at once do not share it.
+    let temporary = directory.join(format!(".new-{}", WRITTEN.fetch_add(1, Relaxed)));
+    let written = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        File::open(directory)?.sync_all()
+    };
+    written().map_err(|error| failed(path, "written", error))
 }
 
 fn failed(path: &Path, what: &str, error: std::io::Error) -> Error {

@@ -67,14 +67,56 @@ pub struct DiskQueue {
     state: Mutex<State>,
     /// Wakes receivers: something became ready, or will at a new time.
     arrived: Notify,
-    /// Bytes that are known to be on the disk. Held while syncing: who waits for it finds its bytes synced along.
-    synced: tokio::sync::Mutex<u64>,
+    /// Held while syncing: who waits for it finds its bytes synced along.
+    synced: tokio::sync::Mutex<Synced>,
+}
+
+/// What is known to be on the disk.
+enum Synced {
+    /// So many bytes.
+    Bytes(u64),
+    /// A sync failed: what it was to bring there may be lost although the next one succeeds (Linux, `fsync(2)`), so nothing is promised
+    /// any more until the queue is opened anew.
+    Failed,
 }
 
 struct State {
     journal: Journal,
     backlog: Backlog,
     places: HashMap<u64, Place>,
+}
+
+/// What the lines of an earlier process come to, without the bodies.
+#[derive(Default)]
+struct LeftBehind {
+    messages: HashMap<u64, Left>,
+    last_id: Option<u64>,
+}
+
+struct Left {
+    place: Place,
+    received: u32,
+    not_before_ms: Option<i64>,
+}
+
+impl LeftBehind {
+    fn see(&mut self, record: &Record, place: Place) {
+        match *record {
+            // Of a message that was moved, the later place counts.
+            Record::Sent(Sent { id, received, not_before_ms, .. }) => {
+                self.last_id = self.last_id.max(Some(id));
+                self.messages.insert(id, Left { place, received, not_before_ms });
+            }
+            Record::Received { id, count } => {
+                if let Some(left) = self.messages.get_mut(&id) {
+                    left.received = count;
+                }
+            }
+            Record::Deleted { id } => {
+                self.messages.remove(&id);
+            }
+        }
+    }
 }
 
 impl DiskQueue {
@@ -84,15 +126,16 @@ impl DiskQueue {
     ///
     /// `Configuration` where another process has it or it cannot be written, `Corrupt` where a file of it is damaged.
     pub fn open(path: &Path, config: DiskQueueConfig) -> Result<Arc<Self>> {
-        let (journal, lines) = Journal::open(path, config.segment_bytes)?;
+        let mut left = LeftBehind::default();
+        let journal = Journal::open(path, config.segment_bytes, |record, place| left.see(record, place))?;
         let mut state = State { journal, backlog: Backlog::default(), places: HashMap::new() };
-        state.bring_back(lines, config.clock.now())?;
+        state.bring_back(left, config.clock.now())?;
         Ok(Arc::new(Self {
             path: path.to_owned(),
             config,
             state: Mutex::new(state),
             arrived: Notify::new(),
-            synced: tokio::sync::Mutex::new(0),
+            synced: tokio::sync::Mutex::new(Synced::Bytes(0)),
         }))
     }
 
@@ -148,67 +191,44 @@ impl DiskQueue {
 
     /// Waits until so many bytes are on the disk. One sync serves everybody who waits for it.
     async fn sync(&self, written: u64) -> Result<()> {
+        let failed = |error| journal::failed(&self.path, "synced: restart once the disk is sound", error);
         let mut synced = self.synced.lock().await;
-        if *synced >= written {
-            return Ok(());
+        match *synced {
+            Synced::Bytes(bytes) if bytes >= written => return Ok(()),
+            Synced::Bytes(_) => {}
+            Synced::Failed => return Err(failed(std::io::Error::other("an earlier sync failed"))),
         }
         let Some((file, reached)) = self.state().journal.unsynced() else { return Ok(()) };
         let done = tokio::task::spawn_blocking(move || file.sync_data()).await;
         let done = done.map_err(|lost| {
             Error::new(ErrorKind::Cancelled, "the queue's sync was cut short").caused_by(lost)
         })?;
-        done.map_err(|error| journal::failed(&self.path, "synced", error))?;
-        *synced = reached;
-        Ok(())
+        *synced = match done {
+            Ok(()) => Synced::Bytes(reached),
+            Err(_) => Synced::Failed,
+        };
+        done.map_err(failed)
     }
 }
 
 impl State {
-    /// Does again what the lines tell of.
-    fn bring_back(&mut self, lines: Vec<(Record, Place)>, now: OffsetDateTime) -> Result<()> {
-        struct Left {
-            place: Place,
-            received: u32,
-            not_before_ms: Option<i64>,
-        }
-        let mut left: HashMap<u64, Left> = HashMap::new();
-        let mut ids_seen = None;
-        for (record, place) in lines {
-            match record {
-                Record::Sent(Sent { id, received, not_before_ms, .. }) => {
-                    ids_seen = ids_seen.max(Some(id));
-                    self.journal.want(place);
-                    // It was moved, and the process ended before the older segment went.
-                    if let Some(before) = left.insert(id, Left { place, received, not_before_ms }) {
-                        self.journal.release(before.place);
-                    }
-                }
-                Record::Received { id, count } => {
-                    if let Some(left) = left.get_mut(&id) {
-                        left.received = count;
-                    }
-                }
-                Record::Deleted { id } => {
-                    if let Some(left) = left.remove(&id) {
-                        self.journal.release(left.place);
-                    }
-                }
-            }
-        }
-        if let Some(id) = ids_seen {
+    /// Takes over what an earlier process left.
+    fn bring_back(&mut self, left: LeftBehind, now: OffsetDateTime) -> Result<()> {
+        if let Some(id) = left.last_id {
             // No number is given twice while any line tells of it.
             self.backlog.restore(id, 0, None);
             self.backlog.drop(id);
         }
-        let mut left: Vec<(u64, Left)> = left.into_iter().collect();
-        left.sort_unstable_by_key(|(id, _)| *id);
+        let mut messages: Vec<(u64, Left)> = left.messages.into_iter().collect();
+        messages.sort_unstable_by_key(|(id, _)| *id);
         let started = Instant::now();
-        for (id, Left { place, received, not_before_ms }) in left {
+        for (id, Left { place, received, not_before_ms }) in messages {
             let now_ms = now.unix_timestamp_nanos() / 1_000_000;
             let wait_ms = not_before_ms.map_or(0, |until| (i128::from(until) - now_ms).max(0));
             let hidden_until = (received == 0 && wait_ms > 0)
                 .then(|| started + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)));
             self.backlog.restore(id, received, hidden_until);
+            self.journal.want(place);
             self.places.insert(id, place);
         }
         self.journal.drop_unwanted()
@@ -259,7 +279,13 @@ impl State {
                 }
             }
         }
-        self.journal.append(&received)?;
+        if let Err(error) = self.journal.append(&received) {
+            // Nobody gets them: they are ready again, for when the disk has room.
+            for delivery in &deliveries {
+                self.backlog.hide(&delivery.receipt_handle, now)?;
+            }
+            return Err(error);
+        }
         Ok((deliveries, dead))
     }
 

@@ -110,7 +110,7 @@ pub(super) async fn tail(args: TailEventsArgs) -> Result<Exit> {
             path.display()
         ))
     })?;
-    let url = format!("{}/events/tail", args.url.trim_end_matches('/'));
+    let url = format!("{}/api/events", args.url.trim_end_matches('/'));
     let response = Sender::new(&url, None)?.follow(token.trim()).await?;
     if !response.status().is_success() {
         return Err(UsageError(format!("{url} answers {}", response.status())).into());

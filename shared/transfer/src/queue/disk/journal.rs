@@ -16,6 +16,8 @@ use crate::{Error, ErrorKind, Result};
 
 const LOCK: &str = "lock";
 const SUFFIX: &str = ".log";
+/// Of the file that the end of a torn segment is kept in.
+const TORN: &str = "torn";
 
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,11 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens a directory, made where it is missing, and shows every line in the order of writing.
-    pub(super) fn open(directory: &Path, segment_bytes: u64) -> Result<(Self, Vec<(Record, Place)>)> {
+    pub(super) fn open(
+        directory: &Path,
+        segment_bytes: u64,
+        mut see: impl FnMut(&Record, Place),
+    ) -> Result<Self> {
         let failed = |error| failed(directory, "opened", error);
         crate::state::make_private(directory).map_err(failed)?;
         let lock = File::create(directory.join(LOCK)).map_err(failed)?;
@@ -75,18 +81,17 @@ impl Journal {
             written: 0,
             _lock: lock,
         };
-        let mut lines = Vec::new();
         for (index, number) in numbers.iter().enumerate() {
             let end = if index + 1 == numbers.len() { End::MayBeTorn } else { End::Whole };
-            journal.read_segment(*number, end, &mut lines)?;
+            journal.read_segment(*number, end, &mut see)?;
         }
         if journal.segments.is_empty() {
             journal.begin_segment(1)?;
         }
-        Ok((journal, lines))
+        Ok(journal)
     }
 
-    fn read_segment(&mut self, number: u64, end: End, lines: &mut Vec<(Record, Place)>) -> Result<()> {
+    fn read_segment(&mut self, number: u64, end: End, see: &mut impl FnMut(&Record, Place)) -> Result<()> {
         let path = self.path(number);
         let failed = |error| failed(&path, "read", error);
         let file = OpenOptions::new().read(true).append(true).open(&path).map_err(failed)?;
@@ -101,7 +106,10 @@ impl Journal {
             }
             let Some(record) = record::read(&line) else {
                 if end == End::MayBeTorn {
-                    // Nobody was told that these had been taken.
+                    // Nobody was told that what a crash tore had been taken. Were it damage after all, it can be looked at.
+                    let mut torn = line.clone();
+                    reader.read_to_end(&mut torn).map_err(failed)?;
+                    fs::write(path.with_extension(TORN), &torn).map_err(failed)?;
                     tracing::warn!(file = %path.display(), at_byte = offset, "the end of a queue's journal is torn: cut off");
                     file.set_len(offset).map_err(failed)?;
                     break;
@@ -109,7 +117,7 @@ impl Journal {
                 let message = format!("the queue's file {} is damaged at byte {offset}", path.display());
                 return Err(Error::new(ErrorKind::Corrupt, message));
             };
-            lines.push((record, Place { segment: number, offset, length: fits(length) }));
+            see(&record, Place { segment: number, offset, length: fits(length) });
             offset += length;
         }
         drop(reader);

@@ -154,6 +154,25 @@ async fn damage_in_the_middle_is_said_and_not_passed_over() {
     assert!(error.to_string().contains("000000000001.log"), "{error}");
 }
 
+#[tokio::test]
+async fn what_is_cut_off_a_torn_end_is_kept_beside_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    send(&open(&directory), "whole").await;
+    let newest = directory.path().join("000000000001.log");
+    let mut bytes = fs::read(&newest).expect("read");
+    bytes.extend_from_slice(b"0badc0de {\"sent\":{\"id\":1,\"bo");
+    fs::write(&newest, bytes).expect("written");
+    let queue = open(&directory);
+    send(&queue, "after").await;
+    assert_eq!(bodies(&queue).await, ["whole", "after"]);
+    let kept = fs::read(newest.with_extension("torn")).expect("kept");
+    assert!(kept.starts_with(b"0badc0de"), "{kept:?}");
+    drop(queue);
+    let queue = open(&directory);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(queue.depth().await.expect("depth").visible, 2, "nothing torn is left in the journal");
+}
+
 /// One thing that happens to the queue.
 #[derive(Debug, Clone)]
 enum Step {
@@ -161,7 +180,7 @@ enum Step {
     Receive,
     /// The delivery that was received so many ago.
     Delete(usize),
-    /// The process ends; where a cut is named, after that share of what was written since the last answer was lost as well.
+    /// The process ends.
     Reopen,
     /// The process ends while it writes.
     Tear(u8),
@@ -223,7 +242,7 @@ async fn run(steps: &[Step]) -> Result<(), String> {
                 let mut names: Vec<_> = fs::read_dir(directory.path())
                     .expect("a directory")
                     .map(|entry| entry.expect("an entry").path())
-                    .filter(|path| path.extension().is_some())
+                    .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
                     .collect();
                 names.sort();
                 let last = names.last().expect("a segment");
