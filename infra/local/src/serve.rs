@@ -1,8 +1,8 @@
 //! `ferry serve`: every function of Ferry in one process that stays.
 //!
-//! Owns: putting the parts together, and their order at the beginning and the end. [`tasks`] keeps the documents and connects their stores,
-//! [`runs`] executes them, [`schedule`] decides when, [`desk`] settles notifications from a queue on the disk, [`access`] decides who may
-//! ask, [`api`] and [`metrics`] answer. Invariants: everything that outlives the process is in one directory, and one process has it;
+//! Owns: putting the parts together, and their order at the beginning and the end. `tasks` keeps the documents and connects their stores,
+//! `runs` executes them, `schedule` decides when, `desk` settles notifications from a queue on the disk, [`access`] decides who may
+//! ask, `api` and `metrics` answer. Invariants: everything that outlives the process is in one directory, and one process has it;
 //! what was promised to somebody (a notification taken, a run begun) is carried out, by the next process where this one is killed.
 
 pub mod access;

@@ -1,7 +1,7 @@
 //! How far a run has come, by what it left in the state.
 //!
 //! Owns: the counts of a run under way, its pace and what is left of its time. Does not own: the documents ([`crate::scan_ledger`],
-//! [`crate::receipt`], [`crate::run`]). Invariant: a listing and two small documents are read, whatever the run's size; a message that was
+//! [`crate::receipt`], `run`). Invariant: a listing and two small documents are read, whatever the run's size; a message that was
 //! delivered twice counts twice, so the counts are good for watching and not for proof.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A queue in a directory, with the semantics of SQS that matter: what was taken outlives the process, and the machine.
 //!
 //! Owns: the order of writing down and answering, syncing for many senders at once, dead letters, and bringing back what a process left.
-//! Does not own: which messages are ready ([`super::backlog`]) nor files ([`journal`]). Invariants: [`Queue::send_batch`] answers when
+//! Does not own: which messages are ready (`backlog`) nor files (`journal`). Invariants: [`Queue::send_batch`] answers when
 //! the messages are on the disk; a message that was received and not deleted is delivered again, by the next process at the latest,
 //! and its receive count goes on; bodies are on the disk only, so memory grows by some hundred bytes a message.
 //!
