@@ -248,6 +248,7 @@ impl Runs {
     }
 
     async fn drive(self: Arc<Self>, name: String, run: Run, kept: KeptRun, stop: CancellationToken) {
+        let _over = Over { runs: &self, name: &name };
         let told = run.stop_token();
         let finished = tokio::select! {
             finished = kept.drive(run.to_end()) => finished,
@@ -277,7 +278,18 @@ impl Runs {
             tracing::error!(task = name, run = %run.id, error = format!("{error:#}"), "the run's end cannot be written down");
         }
         tracing::info!(task = name, run = %run.id, %outcome, copied = report.copied, failed = report.failed, "a run has ended");
-        self.under_way().remove(&name);
+    }
+}
+
+/// Takes a run off those that are under way, however it ends.
+struct Over<'a> {
+    runs: &'a Runs,
+    name: &'a str,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.runs.under_way().remove(self.name);
     }
 }
 
