@@ -151,6 +151,22 @@ async fn only_the_jobs_own_signature_lets_it_be_written() {
 }
 
 #[tokio::test]
+async fn what_was_to_be_encrypted_is_never_written_in_the_clear() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    let id = world.create().await;
+    let secrets = world.pair.directory().join("state/secrets");
+    let kept = std::fs::read_dir(&secrets).expect("secrets").count();
+    assert!(kept > 0, "there is a password to lose");
+    std::fs::remove_dir_all(&secrets).expect("lost");
+    for target in ["dir:device", "image:device/medium.hc"] {
+        let ended = world.ferry(["run", &id, "--target", target]).run().await;
+        assert_ne!(ended.code, 0, "{target}: {ended}");
+        assert!(ended.stderr.contains("password"), "{target}: {ended}");
+    }
+    assert_eq!(std::fs::read_dir(world.device()).expect("device").count(), 1, "SIGNATURE and nothing else");
+}
+
+#[tokio::test]
 async fn a_topic_is_told_how_a_job_ended_and_of_no_secret() {
     let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
     let id = world.create().await;

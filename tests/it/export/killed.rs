@@ -1,4 +1,4 @@
-//! kill -9 while a medium is written, and the same command again.
+//! kill -9 while a medium is written, and the same command again; meanwhile nobody who looks at the process sees the password.
 
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -23,13 +23,21 @@ async fn kill_at(world: &World, run: &[&str], nth: u64) {
         faults.add(Rule::on(Operation::GetObject, Action::Delay(FOR_EVER)).nth(later));
     }
     let log = File::create(world.pair.directory().join("killed.log")).expect("a file");
-    let mut station = world.ferry(run.iter().copied()).start(log);
+    let mut station = world.ferry(run.iter().copied()).without_env("MEDIUM_PASSWORD").start(log);
     tokio::select! {
         () = reached.notified() => {}
         ended = station.wait() => {
             let said = fs::read_to_string(world.pair.directory().join("killed.log")).expect("read");
             panic!("it ended before object {nth}: {ended:?}\n{said}");
         }
+    }
+    let process = format!("/proc/{}", station.id().expect("it runs"));
+    let said = world.pair.directory().join("killed.log").display().to_string();
+    for shown in [format!("{process}/cmdline"), format!("{process}/environ"), said] {
+        // Elsewhere than on Linux there is nothing of that kind to look at.
+        let bytes = fs::read(&shown).unwrap_or_default();
+        let is_shown = bytes.windows(PASSWORD.len()).any(|window| window == PASSWORD.as_bytes());
+        assert!(!is_shown, "the password stands in {shown}");
     }
     station.kill().await.expect("killed");
     faults.clear();
