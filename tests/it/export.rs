@@ -7,7 +7,10 @@ use std::path::Path;
 
 use ferry_cloud::Credentials;
 use ferry_export::{HttpRequest, sign};
+use ferry_testkit::sqs::{SqsConfig, SqsServer};
 use ferry_tests::{Pair, Program};
+use ferry_transfer::Queue as _;
+use ferry_transfer::queue::OutgoingMessage;
 use ferry_transfer::{Clock as _, SystemClock};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -148,6 +151,30 @@ async fn only_the_jobs_own_signature_lets_it_be_written() {
     world.ferry(["verify", "plain:device"]).run().await.expect_code(0);
     std::fs::write(world.device().join("docks/data/07.bin"), vec![8; 700]).expect("damage");
     assert!(world.ferry(["verify", "plain:device"]).run().await.expect_code(3).shows("07.bin"));
+}
+
+#[tokio::test]
+async fn a_station_takes_its_jobs_off_a_queue() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    let id = world.create().await;
+    let sqs = SqsServer::start(SqsConfig::default()).await.expect("SQS");
+    let queue = sqs.queue("disks");
+    let job = serde_json::json!({ "jobId": id }).to_string();
+    let sent = queue.send_batch(vec![OutgoingMessage::new(job), OutgoingMessage::new("poison")]).await;
+    assert!(sent.expect("sent").iter().all(Result::is_ok));
+    let url = sqs.queue_url("disks");
+    let station = ["station", "--queue", &url, "--target", "dir:device", "--once", "--json"];
+    let program = world.ferry(station).env("AWS_ACCESS_KEY_ID", "AKIAFAKE").env("AWS_REGION", "us-east-1");
+    let ended = program.env("AWS_SECRET_ACCESS_KEY", "fake-secret").run().await.expect_code(1);
+    assert!(ended.stderr.contains("jobId"), "poison is told: {ended}");
+    let status = world.ferry(["get-status", &id, "--json"]).run().await.expect_code(0).report();
+    assert_eq!(status["progress"], "Complete");
+    let depth = queue.depth().await.expect("depth");
+    assert_eq!(
+        (depth.visible, depth.in_flight),
+        (0, 1),
+        "the job is off the queue, the poison is the queue's own"
+    );
 }
 
 #[tokio::test]
