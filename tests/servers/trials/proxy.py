@@ -166,7 +166,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve_one(self):
         length = int(self.headers.get("content-length") or 0)
-        request = Request(self.command, self.path, list(self.headers.items()), self.rfile.read(length))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # Killed in the middle of it: the server would wait minutes for the rest.
+            self.close_connection = True
+            return
+        request = Request(self.command, self.path, list(self.headers.items()), body)
         rules = self.server.proxy.note(request)
         if request.kind == "LIST" and self.server.proxy.page_size and "max-keys" not in request.query:
             request.target += f"&max-keys={self.server.proxy.page_size}"
