@@ -9,6 +9,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -45,6 +46,22 @@ pub struct Presented<'a> {
     pub backblaze: Option<&'a str>,
     /// `authorization`.
     pub authorization: Option<&'a str>,
+}
+
+impl<'a> Presented<'a> {
+    /// What these headers show.
+    pub fn by(headers: &'a HeaderMap) -> Self {
+        Self::of(|name| headers.get(name).and_then(|value| value.to_str().ok()))
+    }
+
+    /// What a host shows of a header by its name in small letters.
+    pub(crate) fn of(header: impl Fn(&str) -> Option<&'a str>) -> Self {
+        Self {
+            signature: header(SIGNATURE_HEADER),
+            backblaze: header("x-bz-event-notification-signature"),
+            authorization: header("authorization"),
+        }
+    }
 }
 
 /// Why a request is not let in.

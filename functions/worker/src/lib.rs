@@ -11,5 +11,5 @@ mod worker;
 
 pub use breaker::Breaker;
 pub use parking::Parking;
-pub use poller::{Poller, PollerSettings};
+pub use poller::{Poller, PollerSettings, event};
 pub use worker::{DEAD_LETTER_REASON, Worker};

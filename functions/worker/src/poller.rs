@@ -199,7 +199,7 @@ fn handles(deliveries: &[Delivery]) -> Vec<(String, String)> {
 }
 
 /// Deliveries as Lambda would hand them to the worker.
-fn event(deliveries: Vec<Delivery>) -> SqsEvent {
+pub fn event(deliveries: Vec<Delivery>) -> SqsEvent {
     let mut event = SqsEvent::default();
     event.records = deliveries
         .into_iter()

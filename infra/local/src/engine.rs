@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use ferry_finder::{Finder, ScanProgress, ScanReport, Scope};
 use ferry_transfer::checkpoint::Coverage;
 use ferry_transfer::copy::{Copier, CopySettings};
@@ -20,7 +19,7 @@ use ferry_transfer::retry::Backoff;
 use ferry_transfer::state::SharedState;
 use ferry_transfer::store::metered::MeterReading;
 use ferry_transfer::{Clock, Error, KeyRange, RunId, SingleRoute, SystemClock};
-use ferry_worker::{Parking, Worker};
+use ferry_worker::{Parking, Worker, event};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -326,7 +325,7 @@ impl Hands {
     async fn settle(&self, queue: &MemoryQueue, delivery: Delivery) {
         let handle = delivery.receipt_handle.clone();
         let attempt = delivery.receive_count;
-        let answer = self.worker.handle(event(delivery), None).await;
+        let answer = self.worker.handle(event(vec![delivery]), None).await;
         let again = !answer.is_ok_and(|answer| answer.batch_item_failures.is_empty());
         let settled = if again {
             // 1 s, 2 s, 4 s … with jitter, so that what failed together does not come back together.
@@ -339,16 +338,4 @@ impl Hands {
             tracing::error!(error = %error.chain(), "the queue lost track of a message");
         }
     }
-}
-
-/// The delivery as Lambda would hand it to the worker.
-pub(crate) fn event(delivery: Delivery) -> SqsEvent {
-    let mut record = SqsMessage::default();
-    record.message_id = Some(delivery.message_id);
-    record.receipt_handle = Some(delivery.receipt_handle);
-    record.body = Some(delivery.body);
-    record.attributes.insert("ApproximateReceiveCount".to_owned(), delivery.receive_count.to_string());
-    let mut event = SqsEvent::default();
-    event.records.push(record);
-    event
 }

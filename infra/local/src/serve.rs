@@ -104,7 +104,7 @@ impl Server {
             ))
         })?;
         let access = Access::open(state.root(), &settings.hosts)?;
-        let shelf = Arc::new(TaskShelf::open(state.root(), settings.config.clone(), settings.streams)?);
+        let shelf = Arc::new(TaskShelf::open(state.clone(), settings.config.clone(), settings.streams)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let measures = Arc::new(Measures::default());
         let runs =

@@ -15,6 +15,7 @@ use axum::{Extension, Router};
 
 use super::server::Peer;
 use super::{Door, http};
+use crate::auth::Presented;
 use crate::settings::Invokers;
 
 /// Says whether an invocation succeeded: 200 or 404.
@@ -61,7 +62,7 @@ async fn take(door: &Door, request: Request) -> Response {
     http::answer(if is_trusted {
         door.take_trusted(&body).await
     } else {
-        door.take(&http::presented(&parts.headers), &body).await
+        door.take(&Presented::by(&parts.headers), &body).await
     })
 }
 

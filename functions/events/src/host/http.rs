@@ -14,7 +14,7 @@ use axum::routing::{any, get};
 use http_body_util::BodyExt as _;
 
 use super::{BODY_BYTES_MAX, Door, Failure, Room};
-use crate::auth::{Presented, SIGNATURE_HEADER};
+use crate::auth::Presented;
 use crate::handler::Accepted;
 
 /// Longest that a body may take to arrive. A usual notification is one packet.
@@ -36,7 +36,7 @@ pub(super) async fn webhook(State(door): State<Door>, request: Request) -> Respo
     }
     let (parts, body) = request.into_parts();
     let taken = match read(&door, body).await {
-        Ok((body, _room)) => door.take(&presented(&parts.headers), &body).await,
+        Ok((body, _room)) => door.take(&Presented::by(&parts.headers), &body).await,
         Err(failure) => Err(failure),
     };
     answer(taken)
@@ -71,15 +71,6 @@ async fn collect(door: &Door, mut body: Body) -> Result<(Bytes, Room), Failure> 
         bytes.extend_from_slice(&data);
     }
     Ok((bytes.into(), room))
-}
-
-pub(super) fn presented(headers: &HeaderMap) -> Presented<'_> {
-    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Presented {
-        signature: value(SIGNATURE_HEADER),
-        backblaze: value("x-bz-event-notification-signature"),
-        authorization: value("authorization"),
-    }
 }
 
 pub(super) fn answer(taken: Result<Accepted, Failure>) -> Response {

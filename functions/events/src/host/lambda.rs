@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{BODY_BYTES_MAX, Door, Failure};
-use crate::auth::{Presented, SIGNATURE_HEADER};
+use crate::auth::Presented;
 use crate::handler::{Accepted, Refused};
 
 /// Handles one invocation.
@@ -38,12 +38,7 @@ async fn by_url(door: &Door, request: &Value) -> Result<Accepted, Failure> {
         return door.take_trusted(&body).await;
     }
     let header = |name: &str| request["headers"][name].as_str();
-    let presented = Presented {
-        signature: header(SIGNATURE_HEADER),
-        backblaze: header("x-bz-event-notification-signature"),
-        authorization: header("authorization"),
-    };
-    door.take(&presented, &body).await
+    door.take(&Presented::of(header), &body).await
 }
 
 fn respond(taken: Result<Accepted, Failure>) -> Value {

@@ -552,15 +552,20 @@ fn add_faults(store: &FaultyStore, seed: u64, kinds: u8) {
             return None;
         }
         let kinds = if call.operation == Operation::GetObject { kinds } else { FAILED_CALLS };
-        Some(match random.u8(..kinds) {
-            0 => StoreFault::Fail(ErrorKind::Transient),
-            1 => StoreFault::LoseReply(ErrorKind::Transient),
-            2 => StoreFault::Fail(ErrorKind::Throttled),
-            3 => StoreFault::TruncateBody { after_bytes: random.u64(..40) },
-            4 => StoreFault::BreakBody { after_bytes: random.u64(..40), kind: ErrorKind::Transient },
-            _ => StoreFault::CorruptBody,
-        })
+        Some(any_fault(&mut random, kinds))
     });
+}
+
+/// One of the first so many kinds.
+fn any_fault(random: &mut fastrand::Rng, kinds: u8) -> StoreFault {
+    match random.u8(..kinds) {
+        0 => StoreFault::Fail(ErrorKind::Transient),
+        1 => StoreFault::LoseReply(ErrorKind::Transient),
+        2 => StoreFault::Fail(ErrorKind::Throttled),
+        3 => StoreFault::TruncateBody { after_bytes: random.u64(..40) },
+        4 => StoreFault::BreakBody { after_bytes: random.u64(..40), kind: ErrorKind::Transient },
+        _ => StoreFault::CorruptBody,
+    }
 }
 
 proptest! {

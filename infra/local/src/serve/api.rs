@@ -212,18 +212,18 @@ async fn run_task(State(answers): State<Answers>, Path(name): Path<String>) -> A
 }
 
 async fn pause_task(answers: State<Answers>, name: Path<String>) -> Answer<Json<Value>> {
-    set(&answers, &name, Pause::Paused)
+    set(&answers, &name, Pause::Paused).await
 }
 
 async fn resume_task(answers: State<Answers>, name: Path<String>) -> Answer<Json<Value>> {
-    set(&answers, &name, Pause::Active)
+    set(&answers, &name, Pause::Active).await
 }
 
-fn set(answers: &Answers, name: &str, state: Pause) -> Answer<Json<Value>> {
+async fn set(answers: &Answers, name: &str, state: Pause) -> Answer<Json<Value>> {
     if answers.shared.shelf.get(name)?.is_none() {
         return Err(super::runs::no_task(name).into());
     }
-    answers.shared.shelf.set(name, state)?;
+    answers.shared.shelf.set(name, state).await?;
     Ok(Json(json!({ "name": name, "state": state })))
 }
 

@@ -21,15 +21,14 @@ use ferry_transfer::receipt::{EachSink, Receipt, ReceiptSink};
 use ferry_transfer::retry::Backoff;
 use ferry_transfer::state::DirectoryState;
 use ferry_transfer::{Clock, Error, ErrorKind, RunId, RunOutcome, RunRecord, SharedQueue, task};
-use ferry_worker::{Breaker, DEAD_LETTER_REASON, Parking, Worker};
+use ferry_worker::{Breaker, DEAD_LETTER_REASON, Parking, Worker, event};
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::runs::no_task;
-use super::tasks::TaskShelf;
-use crate::engine::event;
+use super::tasks::{TaskShelf, parse};
 use crate::run_log::{EVENTS_SUFFIX, RunLog};
 
 /// The process has its directory alone: while it lives, nobody else gets its messages.
@@ -117,14 +116,14 @@ impl Desk {
 
     /// What answers the senders of a task's notifications.
     pub(crate) fn door(&self, name: &str) -> Result<Router, Error> {
-        let shelved = self.shelf.get(name)?.ok_or_else(|| no_task(name))?;
+        let text = self.shelf.text(name)?.ok_or_else(|| no_task(name))?;
         let mut doors = self.doors();
-        if let Some((text, door)) = doors.get(name)
-            && *text == shelved.text
+        if let Some((before, door)) = doors.get(name)
+            && *before == text
         {
             return Ok(http::router(door.clone()));
         }
-        let task = shelved.task;
+        let task = parse(name, &text)?;
         let deletes = match task.deletes {
             task::Deletes::Keep => Deletes::Leave,
             task::Deletes::Mirror(_) => Deletes::Send,
@@ -145,7 +144,7 @@ impl Desk {
             send_within: SEND_WITHIN,
         };
         let door = Door::new(handler, self.authenticator.clone());
-        doors.insert(name.to_owned(), (shelved.text, door.clone()));
+        doors.insert(name.to_owned(), (text, door.clone()));
         Ok(http::router(door))
     }
 
@@ -192,7 +191,7 @@ impl Desk {
         }
         let settled = match self.clerk(&delivery).await {
             Ok(clerk) => {
-                let answer = clerk.worker.handle(event(delivery), None).await;
+                let answer = clerk.worker.handle(event(vec![delivery]), None).await;
                 if answer.is_ok_and(|answer| answer.batch_item_failures.is_empty()) {
                     self.forget(handle).await
                 } else {

@@ -5,14 +5,12 @@
 //! learnt of the stores; a file that somebody edits takes effect at its next use.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
+use ferry_transfer::state::{DirectoryState, StateCondition, StateName, StateStore as _};
 use ferry_transfer::task::Task;
 use ferry_transfer::{Error, ErrorKind, Route, Routes};
 use time::OffsetDateTime;
@@ -21,6 +19,7 @@ use tokio::sync::Mutex;
 use crate::config::Config;
 use crate::ends::Ends;
 
+const DIRECTORY: &str = "tasks";
 const SUFFIX: &str = ".yaml";
 const PAUSED: &str = ".paused";
 /// Longest name: it is a file's, with a suffix behind it.
@@ -29,6 +28,7 @@ const NAME_MAX: usize = 100;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct TaskShelf {
+    state: DirectoryState,
     directory: PathBuf,
     config: Config,
     streams: usize,
@@ -39,8 +39,6 @@ pub(crate) struct TaskShelf {
 #[derive(Debug, Clone)]
 pub(crate) struct Shelved {
     pub(crate) task: Task,
-    /// As it was written.
-    pub(crate) text: String,
     /// Whether its schedule is heeded.
     pub(crate) state: Pause,
     /// When the document was written, or the task resumed: its schedule counts from there.
@@ -56,11 +54,11 @@ pub(crate) enum Pause {
 }
 
 impl TaskShelf {
-    pub(crate) fn open(state: &Path, config: Config, streams: usize) -> Result<Self> {
-        let directory = state.join("tasks");
+    pub(crate) fn open(state: DirectoryState, config: Config, streams: usize) -> Result<Self> {
+        let directory = state.root().join(DIRECTORY);
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("{} cannot be made", directory.display()))?;
-        Ok(Self { directory, config, streams, connected: Mutex::default() })
+        Ok(Self { state, directory, config, streams, connected: Mutex::default() })
     }
 
     /// Every task, by name; of a file that is none, why.
@@ -78,14 +76,20 @@ impl TaskShelf {
             .collect())
     }
 
+    /// The document of the task of that name, as it is written now.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, Error> {
+        let path = self.path(name)?;
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&path, "read", error)),
+        }
+    }
+
     /// The task of that name, where there is one.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Shelved>, Error> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
         let path = self.path(name)?;
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(&path, "read", error)),
-        };
         let task = parse(name, &text)?;
         let written = |path: &Path| {
             let modified = std::fs::metadata(path).and_then(|file| file.modified());
@@ -98,15 +102,15 @@ impl TaskShelf {
         };
         let since =
             written(&path).max(if mark.exists() { written(&mark) } else { OffsetDateTime::UNIX_EPOCH });
-        Ok(Some(Shelved { task, text, state, since }))
+        Ok(Some(Shelved { task, state, since }))
     }
 
     /// Puts a document in the place of the task's, once both its stores have answered.
     pub(crate) async fn put(&self, name: &str, text: &str) -> Result<Task, Error> {
-        let path = self.path(name)?;
+        self.path(name)?;
         let task = parse(name, text)?;
         self.connect(&task).await?;
-        replace(&path, text)?;
+        self.write(name, SUFFIX, text).await?;
         Ok(task)
     }
 
@@ -123,17 +127,23 @@ impl TaskShelf {
     }
 
     /// Heeds a task's schedule or does not.
-    pub(crate) fn set(&self, name: &str, state: Pause) -> Result<(), Error> {
+    pub(crate) async fn set(&self, name: &str, state: Pause) -> Result<(), Error> {
         let text = match state {
             Pause::Paused => "paused\n",
             Pause::Active => "active\n",
         };
-        replace(&self.mark(name), text)
+        self.write(name, PAUSED, text).await
+    }
+
+    async fn write(&self, name: &str, suffix: &str, text: &str) -> Result<(), Error> {
+        let place = StateName::new(format!("{DIRECTORY}/{name}{suffix}"))
+            .map_err(|bad| Error::new(ErrorKind::InvalidInput, "no name of a task").caused_by(bad))?;
+        self.state.write(&place, text.to_owned().into(), StateCondition::None).await.map(drop)
     }
 
     /// A task's two sides, connected once while its document stays as it is.
     pub(crate) async fn ends(&self, name: &str) -> Result<Arc<Ends>, Error> {
-        let Some(Shelved { task, text, .. }) = self.get(name)? else {
+        let Some(text) = self.text(name)? else {
             return Err(Error::new(ErrorKind::Configuration, format!("there is no task {name:?}")));
         };
         let mut connected = self.connected.lock().await;
@@ -142,7 +152,7 @@ impl TaskShelf {
         {
             return Ok(Arc::clone(ends));
         }
-        let ends = Arc::new(self.connect(&task).await?);
+        let ends = Arc::new(self.connect(&parse(name, &text)?).await?);
         connected.insert(name.to_owned(), (text, Arc::clone(&ends)));
         Ok(ends)
     }
@@ -182,7 +192,8 @@ impl TaskShelf {
     }
 }
 
-fn parse(name: &str, text: &str) -> Result<Task, Error> {
+/// The document of the task of that name.
+pub(super) fn parse(name: &str, text: &str) -> Result<Task, Error> {
     let task: Task = ferry_cloud::lambda::parse(&format!("task {name}"), text)
         .map_err(|error| Error::new(ErrorKind::InvalidInput, error.chain()))?;
     if task.name == name {
@@ -191,22 +202,6 @@ fn parse(name: &str, text: &str) -> Result<Task, Error> {
         let message = format!("the document is of task {:?}, not of {name:?}", task.name);
         Err(Error::new(ErrorKind::InvalidInput, message))
     }
-}
-
-/// Who reads the file sees the old text or the new one, also after a power cut.
-fn replace(path: &Path, text: &str) -> Result<(), Error> {
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
-    let directory = path.parent().unwrap_or(Path::new("."));
-    // Of its own: two who write at once do not share it.
-    let temporary = directory.join(format!(".new-{}", WRITTEN.fetch_add(1, Relaxed)));
-    let written = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
-    };
-    written().map_err(|error| failed(path, "written", error))
 }
 
 fn failed(path: &Path, what: &str, error: std::io::Error) -> Error {

@@ -5,10 +5,12 @@
 //! settled; a handle is good for one delivery.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{BATCH_MAX, QueueDepth};
+use super::{BATCH_MAX, Delivery, QueueDepth};
 use crate::{Error, ErrorKind, Result};
 
 /// The state of every message that is not settled.
@@ -98,9 +100,9 @@ impl Backlog {
         }
     }
 
-    /// When the next hidden message becomes ready.
-    pub(super) fn next_wake(&self) -> Option<Instant> {
-        self.hidden.first().map(|(until, _)| *until)
+    /// Whether a message is ready, and when the next hidden one will be.
+    pub(super) fn outlook(&self) -> (bool, Option<Instant>) {
+        (!self.ready.is_empty(), self.hidden.first().map(|(until, _)| *until))
     }
 
     /// Ends a message by its handle. `Ok(None)`, and nothing done, where it was settled or received again since.
@@ -146,7 +148,7 @@ impl Backlog {
     }
 
     /// Messages that are ready, the next first.
-    pub(super) fn ready(&self) -> impl ExactSizeIterator<Item = u64> {
+    pub(super) fn ready(&self) -> impl Iterator<Item = u64> {
         self.ready.iter().copied()
     }
 
@@ -177,6 +179,39 @@ impl Backlog {
             .with_code("ReceiptHandleIsInvalid"));
         };
         Ok(self.receive_count(id).is_some_and(|current| current == count).then_some(id))
+    }
+}
+
+/// Takes what is ready, and waits up to `wait` for it where nothing is: for something that arrives, or for the next message that has been
+/// hidden for long enough. `look` says whether more is ready, and when the next will be.
+pub(super) async fn long_poll<F>(
+    wait: Duration,
+    arrived: &Notify,
+    look: impl Fn() -> (bool, Option<Instant>),
+    mut take: impl FnMut() -> F,
+) -> Result<Vec<Delivery>>
+where
+    F: Future<Output = Result<Vec<Delivery>>>,
+{
+    let deadline = Instant::now() + wait;
+    loop {
+        let arrival = arrived.notified();
+        let deliveries = take().await?;
+        let (is_more_ready, next_wake) = look();
+        if !deliveries.is_empty() {
+            // One notification may stand for several messages: pass it on while there is more.
+            if is_more_ready {
+                arrived.notify_one();
+            }
+            return Ok(deliveries);
+        }
+        if Instant::now() >= deadline {
+            return Ok(Vec::new());
+        }
+        tokio::select! {
+            () = arrival => {}
+            () = tokio::time::sleep_until(next_wake.map_or(deadline, |until| deadline.min(until))) => {}
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::journal::{Journal, Place};
 use self::record::{Record, Sent};
-use super::backlog::{Backlog, Taken, check_batch_size, handle, message_id};
+use super::backlog::{Backlog, Taken, check_batch_size, handle, long_poll, message_id};
 use super::{Delivery, OutgoingMessage, Queue, QueueDepth};
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -324,10 +324,8 @@ impl State {
                 }
             }
         }
-        if let Some((file, _)) = self.journal.unsynced() {
-            // Before the only other copy goes.
-            file.sync_data().map_err(|error| journal::failed(Path::new("journal"), "synced", error))?;
-        }
+        // Before the only other copy goes.
+        self.journal.sync()?;
         self.journal.drop_unwanted()
     }
 }
@@ -357,26 +355,8 @@ impl Queue for DiskQueue {
 
     async fn receive(&self, max: usize, wait: Duration, visibility: Duration) -> Result<Vec<Delivery>> {
         check_batch_size(max)?;
-        let deadline = Instant::now() + wait;
-        loop {
-            let arrived = self.arrived.notified();
-            let deliveries = self.take(max, visibility).await?;
-            if !deliveries.is_empty() {
-                // One notification may stand for several messages: pass it on while there is more.
-                if self.state().backlog.ready().len() > 0 {
-                    self.arrived.notify_one();
-                }
-                return Ok(deliveries);
-            }
-            if Instant::now() >= deadline {
-                return Ok(Vec::new());
-            }
-            let next = self.state().backlog.next_wake().map_or(deadline, |until| deadline.min(until));
-            tokio::select! {
-                () = arrived => {}
-                () = tokio::time::sleep_until(next) => {}
-            }
-        }
+        let look = || self.state().backlog.outlook();
+        long_poll(wait, &self.arrived, look, || self.take(max, visibility)).await
     }
 
     async fn delete_batch(&self, receipt_handles: Vec<String>) -> Result<Vec<Result<()>>> {

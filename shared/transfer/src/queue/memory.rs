@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Taken, check_batch_size, handle, message_id};
+use super::backlog::{Backlog, Taken, check_batch_size, handle, long_poll, message_id};
 use super::{Delivery, OutgoingMessage, Queue, QueueDepth};
 use crate::Result;
 
@@ -145,27 +145,8 @@ impl Queue for MemoryQueue {
 
     async fn receive(&self, max: usize, wait: Duration, visibility: Duration) -> Result<Vec<Delivery>> {
         check_batch_size(max)?;
-        let deadline = Instant::now() + wait;
-        loop {
-            let arrived = self.arrived.notified();
-            let deliveries = self.take(max, visibility);
-            if !deliveries.is_empty() {
-                // One notification may stand for several messages: pass it on while there is more.
-                if self.state().backlog.ready().len() > 0 {
-                    self.arrived.notify_one();
-                }
-                return Ok(deliveries);
-            }
-            let now = Instant::now();
-            if now >= deadline {
-                return Ok(Vec::new());
-            }
-            let next = self.state().backlog.next_wake().map_or(deadline, |until| deadline.min(until));
-            tokio::select! {
-                () = arrived => {}
-                () = tokio::time::sleep_until(next) => {}
-            }
-        }
+        let look = || self.state().backlog.outlook();
+        long_poll(wait, &self.arrived, look, || std::future::ready(Ok(self.take(max, visibility)))).await
     }
 
     async fn delete_batch(&self, receipt_handles: Vec<String>) -> Result<Vec<Result<()>>> {

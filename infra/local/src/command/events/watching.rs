@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use ferry_events::host::server::{Deadlines, serve};
-use ferry_events::{Authenticator, Presented, SIGNATURE_HEADER};
+use ferry_events::{Authenticator, Presented};
 use ferry_transfer::event;
 use ferry_transfer::{Clock as _, SystemClock};
 use http_body_util::BodyExt as _;
@@ -56,13 +56,8 @@ pub(super) async fn listen(args: ListenEventsArgs, output: &OutputArgs) -> Resul
 }
 
 async fn take(State(listener): State<Arc<Listener>>, headers: HeaderMap, body: Bytes) -> Response {
-    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let presented = Presented {
-        signature: value(SIGNATURE_HEADER),
-        backblaze: value("x-bz-event-notification-signature"),
-        authorization: value("authorization"),
-    };
-    if let Err(error) = listener.authenticator.check(&presented, &body, SystemClock.now().unix_timestamp()) {
+    let now_secs = SystemClock.now().unix_timestamp();
+    if let Err(error) = listener.authenticator.check(&Presented::by(&headers), &body, now_secs) {
         return (StatusCode::UNAUTHORIZED, error.to_string()).into_response();
     }
     let text = String::from_utf8_lossy(&body);

@@ -187,12 +187,21 @@ impl Journal {
 
     /// A segment that is full is synced once and for all, and the next one begun.
     fn rotate(&mut self) -> Result<()> {
-        let Some(last) = self.segments.back().filter(|last| last.length_bytes >= self.segment_bytes) else {
-            return Ok(());
-        };
-        last.file.sync_data().map_err(|error| failed(&last.path, "synced", error))?;
-        let next = last.number + 1;
-        self.begin_segment(next)
+        match self.segments.back() {
+            Some(last) if last.length_bytes >= self.segment_bytes => {
+                let next = last.number + 1;
+                self.sync()?;
+                self.begin_segment(next)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings everything that was written to the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        // Full segments are synced already.
+        let Some(last) = self.segments.back() else { return Ok(()) };
+        last.file.sync_data().map_err(|error| failed(&last.path, "synced", error))
     }
 
     /// The file to sync so that everything written up to now, of which this many bytes, survives the machine.

@@ -23,13 +23,13 @@ use ferry_transfer::retry::Backoff;
 use ferry_transfer::state::MemoryState;
 use ferry_transfer::store::retrying::RetryingStore;
 use ferry_transfer::task::{DeleteLimit, Deletes, Location, Task};
-use ferry_transfer::{Attributes, Clock, ErrorKind, Route, SharedState, SingleRoute, Size, StorageClass};
+use ferry_transfer::{Attributes, Clock, Route, SharedState, SingleRoute, Size, StorageClass};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::{Receipts, Worker, batch};
+use super::super::{FAILED_CALLS, Receipts, SPOILT_BODIES, Worker, any_fault, batch};
 use super::program::{Operation, Program};
 
 /// Messages stay hidden for so long from others than the worker that has them.
@@ -548,13 +548,6 @@ fn fault(call: &Call<'_>, random: &mut fastrand::Rng) -> Option<StoreFault> {
     if random.u8(..20) > 0 {
         return None;
     }
-    let kinds = if call.operation == StoreOperation::GetObject { 6 } else { 3 };
-    Some(match random.u8(..kinds) {
-        0 => StoreFault::Fail(ErrorKind::Transient),
-        1 => StoreFault::LoseReply(ErrorKind::Transient),
-        2 => StoreFault::Fail(ErrorKind::Throttled),
-        3 => StoreFault::TruncateBody { after_bytes: random.u64(..40) },
-        4 => StoreFault::BreakBody { after_bytes: random.u64(..40), kind: ErrorKind::Transient },
-        _ => StoreFault::CorruptBody,
-    })
+    let kinds = if call.operation == StoreOperation::GetObject { SPOILT_BODIES } else { FAILED_CALLS };
+    Some(any_fault(random, kinds))
 }
