@@ -135,41 +135,43 @@ impl AwsApi {
 
     /// Asks until there is an answer that another attempt would not change. A refusal is an error with the service's own code.
     pub(crate) async fn ask(&self, call: Call) -> Result<serde_json::Value> {
-        let clock = SystemClock;
-        let mut retries = Retries::new(&BACKOFF, &clock);
-        loop {
-            match self.attempt(&call).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => retries.pause(error).await?,
-            }
-        }
-    }
-
-    async fn attempt(&self, call: &Call) -> Result<serde_json::Value> {
-        let failed = |kind, message: &str| {
-            Error::new(kind, message).in_operation(call.operation).at_store(&self.endpoint)
-        };
-        let answer = self.send(call.operation, self.request(call)?).await?;
+        let answer = self.repeat(call.operation, || self.request(&call)).await?;
         if answer.body.is_empty() {
             return Ok(serde_json::Value::Null);
         }
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| failed(ErrorKind::Other, "the answer is no JSON").caused_by(error))
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            Error::new(ErrorKind::Other, "the answer is no JSON")
+                .in_operation(call.operation)
+                .at_store(&self.endpoint)
+                .caused_by(error)
+        })
     }
 
     /// Posts a form, as the query protocol has it, until there is an answer that another attempt would not change.
     pub(crate) async fn post_form(&self, operation: &'static str, form: &str) -> Result<()> {
-        let clock = SystemClock;
-        let mut retries = Retries::new(&BACKOFF, &clock);
-        loop {
-            let request = http::Request::builder()
+        let request = || {
+            http::Request::builder()
                 .method(Method::POST)
                 .uri(format!("{}/", self.endpoint))
                 .header("content-type", "application/x-www-form-urlencoded")
                 .body(Bytes::copy_from_slice(form.as_bytes()))
-                .map_err(|error| unsigned(operation, error.to_string()))?;
-            match self.send(operation, request).await {
-                Ok(_) => return Ok(()),
+                .map_err(|error| unsigned(operation, error.to_string()))
+        };
+        self.repeat(operation, request).await.map(drop)
+    }
+
+    /// Sends the request anew, signed anew, for as long as what goes wrong may pass.
+    async fn repeat(
+        &self,
+        operation: &'static str,
+        request: impl Fn() -> Result<http::Request<Bytes>>,
+    ) -> Result<Answer> {
+        let clock = SystemClock;
+        let mut retries = Retries::new(&BACKOFF, &clock);
+        loop {
+            let attempt = async { self.send(operation, request()?).await };
+            match attempt.await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => retries.pause(error).await?,
             }
         }
