@@ -4,10 +4,11 @@ Linters accept broken SAM templates as valid (cfn-lint 1.58 no longer expands th
 
     expand.py TEMPLATE [BUCKET PREFIX] >EXPANDED.json
 
-BUCKET and PREFIX stand in for where the code will be, as `finder.zip` and `worker.zip` under the prefix.
+BUCKET and PREFIX stand in for where the code will be, as `finder.zip` and so on under the prefix.
 """
 
 import json
+import os
 import sys
 from pathlib import PurePosixPath
 
@@ -27,6 +28,8 @@ def expand(text: str, bucket: str, prefix: str) -> dict:
 
 
 if __name__ == "__main__":
+    # The translator wants to know one; what it writes is the same for all.
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     path, bucket, prefix = (sys.argv[1:] + ["ferry-code", ""])[:3]
     with open(path, encoding="utf-8") as file:
         json.dump(expand(file.read(), bucket, prefix), sys.stdout, indent=2)

@@ -72,12 +72,35 @@ def feeding_functions_may(template):
 
 
 def strangers_are_bounded(template):
-    """Whoever has an address for everybody asks who is calling, and has a concurrency of its own."""
-    functions = of_type(template, "AWS::Lambda::Function")
-    for name, url in of_type(template, "AWS::Lambda::Url").items():
-        function = functions[url["TargetFunctionArn"]["Fn::GetAtt"][0]]
-        assert "ReservedConcurrentExecutions" in function, name
-        assert function["Environment"]["Variables"]["FERRY_EVENT_AUTH"] == "signature", name
+    """Whoever has an address for everybody asks who is calling, has a concurrency of its own, and exists only where somebody asked for it."""
+    functions, permissions = of_type(template, "AWS::Lambda::Function"), of_type(template, "AWS::Lambda::Permission").values()
+    urls = of_type(template, "AWS::Lambda::Url")
+    assert set(urls) == {"EventsUrl", "ExportUrl"}, set(urls)
+    for name, url in urls.items():
+        target = url["TargetFunctionArn"]
+        function = target["Fn::GetAtt"][0]
+        assert "ReservedConcurrentExecutions" in functions[function], name
+        variables = functions[function]["Environment"]["Variables"]
+        # The export API has no way to ask nobody; without callers it does not start.
+        assert variables.get("FERRY_EVENT_AUTH") == "signature" or "FERRY_EXPORT_CALLERS" in variables, name
+        assert template["Resources"][name].get("Condition") == template["Resources"][function].get("Condition") is not None, name
+        allowed = {each["Action"]: each for each in permissions if each["FunctionName"] == target}
+        assert set(allowed) == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}, f"{name}: {set(allowed)}"
+        assert allowed["lambda:InvokeFunctionUrl"]["FunctionUrlAuthType"] == url["AuthType"], name
+        assert allowed["lambda:InvokeFunction"]["InvokedViaFunctionUrl"] is True, name
+
+
+def secrets_are_their_owners(template):
+    """Only the export API writes parameters, and only those of its own; it reads no object but its jobs."""
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        for statement in (each for policy in role["Policies"] for each in policy["PolicyDocument"]["Statement"]):
+            statement = statement.get("Fn::If", [None, statement])[1]
+            actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+            if {"ssm:PutParameter", "ssm:DeleteParameter"} & set(actions):
+                assert name == "ExportRole", f"{name}: {actions}"
+                assert statement["Resource"]["Fn::Sub"].endswith(":parameter${ParameterPath}/export/*"), statement["Resource"]
+            if name == "ExportRole" and any(action.endswith("Object") for action in actions):
+                assert statement["Resource"] == {"Fn::Sub": "${StateBucket.Arn}/state/export/*"}, statement["Resource"]
 
 
 def roles_name_what_they_touch(template):
@@ -109,7 +132,7 @@ def others_cannot_borrow_our_rights(template):
 def alarms_are_heard(template):
     """Every alarm tells somebody, when it is over, too."""
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
-    assert len(alarms) >= 6
+    assert len(alarms) >= 10
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] and alarm["OKActions"] and alarm["AlarmDescription"], name
 
@@ -145,10 +168,11 @@ def stacks_do_not_collide(template):
 def what_is_watched_is_measured(template, root):
     """The dashboard is JSON, and every name of ours that it or an alarm uses is in the one list of metrics."""
     source = (root / "shared/transfer/src/metric.rs").read_text()
-    measured = set(re.findall(r'=> "([A-Za-z]+)"', source))
+    measured = set(re.findall(r'=> "([A-Za-z]+)"|const [A-Z_]+: &str = "([A-Za-z]+)"', source))
+    measured = {name for names in measured for name in names if name}
     assert measured, "the list of metrics was not found"
     (dashboard,) = of_type(template, "AWS::CloudWatch::Dashboard").values()
-    body = json.loads(re.sub(r"\$\{[^}]+\}", "x", dashboard["DashboardBody"]["Fn::Sub"]))
+    body = json.loads(re.sub(r"\$\{[^}]+\}", "x", dashboard["DashboardBody"]["Fn::Sub"][0]))
     used = set()
     for widget in body["widgets"]:
         namespace = ""
@@ -161,6 +185,8 @@ def what_is_watched_is_measured(template, root):
         used |= {each["MetricName"] for each in metrics if each.get("Namespace") == "Ferry"}
     assert used, "nothing of ours is watched"
     assert used <= measured, f"watched and never measured: {used - measured}"
+    watched = {each["MetricName"] for each in of_type(template, "AWS::CloudWatch::Alarm").values() if "MetricName" in each}
+    assert {"EventLag", "Url5xxCount", "ApproximateAgeOfOldestMessage"} <= watched, watched
 
 
 def instances_are_shut(template):
@@ -194,6 +220,7 @@ def main():
         functions_log_where_it_ends,
         feeding_functions_may,
         strangers_are_bounded,
+        secrets_are_their_owners,
         roles_name_what_they_touch,
         others_cannot_borrow_our_rights,
         alarms_are_heard,

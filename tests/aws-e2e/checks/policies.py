@@ -24,6 +24,7 @@ VALUES = {
     "ParameterKeyArn": "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555",
     "DefaultTask": "photos",
     "EventSenderParameter": "/ferry/credentials/events",
+    "ExportCallerParameters": ["/ferry/credentials/laptop"],
     "QueueArn": "arn:aws:sqs:us-east-1:123456789012:large",
     "OtherQueueArns": ["arn:aws:sqs:us-east-1:123456789012:jobs", "arn:aws:sqs:us-east-1:123456789012:dead"],
     "StateBucketArn": "arn:aws:s3:::state",

@@ -19,7 +19,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from rehearsal import stack
+from rehearsal import exporting, stack
 from trials.servers import end, free_port, spawn, wait_for
 
 SECRET = "looks-like-a-secret-and-is-none"
@@ -74,6 +74,7 @@ class Rehearsal:
         store = json.dumps({"endpoint": self.emulator.endpoint, "credentials": "ssm:/ferry/credentials/lab"})
         self.ssm.put_parameter(Name="/ferry/credentials/lab", Type="SecureString", Value=keys)
         self.ssm.put_parameter(Name="/ferry/stores/lab", Type="String", Value=store)
+        exporting.prepare(self.ssm)
         # The schedule of the template fires before anybody could put a task with a stack that is there.
         for name, prefix in (("photos", ""), ("films", "films/")):
             task = {
@@ -159,6 +160,7 @@ def rehearse(root: Path, cache: Path, work: Path, emulator: Emulator) -> int:
     parameters = {
         "DefaultTask": "photos",
         "EventSenderParameter": "/ferry/credentials/lab",
+        "ExportCallerParameters": exporting.PARAMETER,
         "ScheduleExpression": "'rate(1 minute)'",
         "LargeObjectBytes": str(5 * 2**20),
         "AlarmEmail": "nobody@example.org",
@@ -230,11 +232,16 @@ def rehearse(root: Path, cache: Path, work: Path, emulator: Emulator) -> int:
     reasons = [letter.get("MessageAttributes", {}).get("ferry-reason", {}).get("StringValue", "") for letter in letters]
     rehearsal.check("and each says why", len(reasons) == len(poison) and all(reasons), reasons)
 
+    exporting.rehearse(rehearsal)
+
     lines = rehearsal.log_lines()
     metrics = [json.loads(line) for line in lines if line.lstrip().startswith("{") and '"_aws"' in line]
     copied = sum(line.get("ObjectsCopied", 0) for line in metrics)
     rehearsal.check("the workers' metrics are in the log", copied >= len(rehearsal.contents("source")), (copied, len(lines)))
+    rehearsal.check("the export API's requests are in the log", any("CreateJob" in line for line in lines))
     rehearsal.check("no secret is in any log line", not any(SECRET in line for line in lines))
+    shown = exporting.secrets_shown(rehearsal, lines)
+    rehearsal.check("no password is in any log line or record", not shown, shown)
     state = rehearsal.contents(rehearsal.outputs["StateBucketName"])
     rehearsal.check("receipts are in the state bucket", any("receipts" in key for key in state), list(state)[:5])
     return rehearsal.failed

@@ -29,7 +29,7 @@ def stage(root: Path, work: Path) -> Path:
     (home / "infra/aws").mkdir(parents=True)
     template = home / "infra/aws/template.yaml"
     template.write_text(text)
-    for name in ("finder", "worker", "events"):
+    for name in ("finder", "worker", "events", "export"):
         code = home / "target/lambda" / name
         code.mkdir(parents=True)
         shutil.copy(root / f"target/debug/ferry-{name}", code / "bootstrap")
