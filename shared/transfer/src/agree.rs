@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use history::agree_on_history;
 pub use part::agree_part;
-pub(crate) use scope::rivals_at_source;
 use scope::{Look, look, refuse_contested};
+pub(crate) use scope::{is_missing, rivals_at_source};
 
 use crate::compare::{self, CompareMode, Evidence, Verdict, compare};
 use crate::copy::{Copier, CopyError, CopyRequest, JobName, KnownClass};
@@ -179,13 +179,10 @@ async fn copy(
                 AfterWrite::LookAgain => seen = Seen::Unknown,
             },
             Err(CopyError::Divided { parts }) => return Ok(Outcome::Divided { parts }),
-            Err(CopyError::SourceGone) => {
-                return Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource });
-            }
             Err(CopyError::SourceArchived) => {
                 return archived(route, job, wanted.version_id, &wanted.class).await;
             }
-            Err(CopyError::SourceChanged) => {
+            Err(CopyError::SourceChanged | CopyError::SourceGone) => {
                 // The source moved on. What the destination holds is still what was seen: only the generation is new.
                 let source = match look(route, &job.key).await? {
                     Look::Selected(source) => *source,

@@ -14,14 +14,14 @@ mod trash;
 
 use std::sync::Arc;
 
-use crate::agree::{find, rivals_at_source};
+use crate::agree::{find, is_missing, rivals_at_source};
 use crate::copy::{Copier, CopyError, CopyRequest, KnownClass};
 use crate::job::{Job, SeenAtDestination};
 use crate::receipt::SkipReason;
 use crate::route::Route;
-use crate::store::{DeleteRequest, GetRequest, WriteCondition};
+use crate::store::{DeleteRequest, WriteCondition};
 use crate::task::Deletes;
-use crate::{ByteRange, Error, ErrorKind, Key, ObjectHead, Result};
+use crate::{Error, ErrorKind, Key, ObjectHead, Result};
 
 pub use journal::{DeleteJournal, JournalEntry, JournalLine, NoJournal, Step, StoredJournal};
 pub use trash::{BadTrash, Trash};
@@ -79,21 +79,12 @@ pub(crate) async fn delete(
     .on_key(destination_key.as_str()))
 }
 
-/// Whether the source has no such object. A HEAD says 404 of a bucket that is not there as well; the error of a read names what is
-/// missing, and a bucket is a matter of configuration, never a reason to delete.
+/// Whether the source has no such object, asked in two ways.
 async fn is_gone(route: &Route, key: &Key) -> Result<bool> {
     if find(&route.source, key).await?.is_some() || !rivals_at_source(route, key).await?.is_empty() {
         return Ok(false);
     }
-    let first_byte =
-        GetRequest { key: key.clone(), if_match: None, version_id: None, range: ByteRange::new(0, 1) };
-    match route.source.get(first_byte).await {
-        Ok(_there_again) => Ok(false),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-        // An empty object has no first byte (416): it is there.
-        Err(error) if error.status() == Some(416) => Ok(false),
-        Err(error) => Err(error.on_key(key.as_str())),
-    }
+    is_missing(&route.source, key).await
 }
 
 /// One look at the destination, and the delete that follows from it.

@@ -164,6 +164,26 @@ async fn the_least_that_a_message_can_say_is_enough() {
 }
 
 #[tokio::test]
+async fn a_source_bucket_that_is_not_there_lets_no_job_go() {
+    let cloud = Cloud::with(json!({ "source": { "store": "harbour", "bucket": "no-such-dock" } })).await;
+    let worker = cloud.worker().await;
+    // Somebody told of it, a scan has seen it, and a scan has seen it large.
+    let jobs = [
+        json!({ "key": "told", "size": 1 }),
+        json!({ "key": "found", "size": 1, "etag": "\"0\"", "destination": "absent" }),
+        json!({ "key": "large", "size": 1_u64 << 30, "etag": "\"0\"", "destination": "absent" }),
+    ]
+    .map(|job| job.to_string());
+    for job in &jobs {
+        assert_eq!(given_back(&worker.invoke(&batch(&[job])).await.expect("an answer")), NONE);
+    }
+    let letters: BTreeMap<String, String> = cloud.dead_letters().await.into_iter().collect();
+    for job in &jobs {
+        assert!(letters.get(job).is_some_and(|reason| reason.contains("NoSuchBucket")), "{job}: {letters:?}");
+    }
+}
+
+#[tokio::test]
 async fn messages_that_are_delivered_twice_do_no_harm() {
     let cloud = Cloud::with(json!({ "deletes": { "mirror": "100%" } })).await;
     fill_small(&cloud.pair.from(), 8);

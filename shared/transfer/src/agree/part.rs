@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{copy, find};
+use super::copy;
+use super::scope::{Look, look};
 use crate::Result;
 use crate::copy::{Copier, CopyError, PartProgress};
 use crate::deletion::DeleteJournal;
@@ -31,7 +32,7 @@ pub async fn agree_part(
         Err(CopyError::UploadGone(_)) => Ok(ended(PartEnd::Outlived)),
         Err(CopyError::SourceGone) => {
             // A 404 for one range is believed once the object itself is not there.
-            if find(&route.source, &job.key).await?.is_none() {
+            if matches!(look(route, &job.key).await?, Look::Skip(SkipReason::GoneAtSource)) {
                 copier.drop_leftover(route, &destination_key).await;
             }
             Ok(Outcome::Skipped { reason: SkipReason::GoneAtSource })

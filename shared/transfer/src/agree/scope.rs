@@ -2,12 +2,13 @@
 //!
 //! Owns: the second look at selection and renaming when a job runs, since an event or a key list names keys that no scan has judged,
 //! and objects change between the scan and the job. Invariant: of two source keys that would have one name at the destination,
-//! neither is copied while both are there.
+//! neither is copied while both are there; no job is let go because its bucket is not there.
 
 use super::find;
 use crate::receipt::SkipReason;
 use crate::route::Route;
-use crate::{Error, ErrorKind, Key, ObjectHead, Result};
+use crate::store::GetRequest;
+use crate::{ByteRange, Error, ErrorKind, Key, ObjectHead, Result, SharedStore};
 
 /// What the source says of a key now.
 pub(super) enum Look {
@@ -18,11 +19,29 @@ pub(super) enum Look {
 }
 
 pub(super) async fn look(route: &Route, key: &Key) -> Result<Look> {
-    Ok(match find(&route.source, key).await? {
+    let mut found = find(&route.source, key).await?;
+    if found.is_none() && !is_missing(&route.source, key).await? {
+        found = find(&route.source, key).await?;
+    }
+    Ok(match found {
         None => Look::Skip(SkipReason::GoneAtSource),
         Some(head) if !route.selects(key, &head) => Look::Skip(SkipReason::NotSelected),
         Some(head) => Look::Selected(Box::new(head)),
     })
+}
+
+/// Whether a key that a HEAD has not found is missing. A HEAD says 404 of a bucket that is not there as well; the error of a read names
+/// what is missing, and a bucket is a matter of configuration: no reason to delete, and none to let a job go.
+pub(crate) async fn is_missing(store: &SharedStore, key: &Key) -> Result<bool> {
+    let first_byte =
+        GetRequest { key: key.clone(), if_match: None, version_id: None, range: ByteRange::new(0, 1) };
+    match store.get(first_byte).await {
+        Ok(_there_again) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        // An empty object has no first byte (416): it is there.
+        Err(error) if error.status() == Some(416) => Ok(false),
+        Err(error) => Err(error.on_key(key.as_str())),
+    }
 }
 
 /// Other keys that the source has, that the task is about, and that would have the same name at the destination.
@@ -33,7 +52,7 @@ pub(crate) async fn rivals_at_source(route: &Route, key: &Key) -> Result<Vec<Key
     }
     let origins = route.source_keys(&route.destination_key(key)?);
     for rival in origins.into_iter().filter(|origin| origin != key) {
-        if matches!(look(route, &rival).await?, Look::Selected(_)) {
+        if find(&route.source, &rival).await?.is_some_and(|head| route.selects(&rival, &head)) {
             rivals.push(rival);
         }
     }
