@@ -19,6 +19,7 @@ pub mod quirks;
 pub mod request_log;
 pub mod runtime_api;
 pub mod s3;
+pub mod sandbox;
 pub mod sqs;
 pub mod state_conformance;
 pub mod synthetic;

@@ -5,6 +5,7 @@ that answers can be delayed, damaged or lost. The Host header passes unchanged, 
 """
 
 import http.client
+import socket
 import threading
 import time
 import traceback
@@ -25,6 +26,7 @@ class Request:
     target: str
     headers: list[tuple[str, str]]
     body: bytes
+    connection: socket.socket
 
     def __post_init__(self):
         parts = urlsplit(self.target)
@@ -45,6 +47,15 @@ class Request:
         if "uploadId" in self.query:
             return {"PUT": "PART", "POST": "COMPLETE", "DELETE": "ABORT"}.get(self.method, self.method)
         return "CREATE" if "uploads" in self.query else self.method
+
+    def is_abandoned(self) -> bool:
+        """Whether its sender has hung up."""
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     @property
     def goes_on(self) -> bool:
@@ -171,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             # Killed in the middle of it: the server would wait minutes for the rest.
             self.close_connection = True
             return
-        request = Request(self.command, self.path, list(self.headers.items()), body)
+        request = Request(self.command, self.path, list(self.headers.items()), body, self.connection)
         rules = self.server.proxy.note(request)
         if request.kind == "LIST" and self.server.proxy.page_size and "max-keys" not in request.query:
             request.target += f"&max-keys={self.server.proxy.page_size}"
