@@ -2,10 +2,12 @@
 
 use ferry_testkit::faults::Action;
 use ferry_testkit::operation::Operation;
-use ferry_tests::{Ended, Pair, Side, StoreSetup};
+use ferry_testkit::synthetic::{GeneratedBucket, SinkEtag, SyntheticConfig, SyntheticServer};
+use ferry_tests::{Ended, Pair, Program, Side, StoreSetup};
 use ferry_transfer::{Attributes, StorageClass};
 use serde_json::{Value, json};
 
+use crate::FERRY;
 use crate::objects::{bytes, ferry, fill_small, parts, small_key, sync, whole};
 
 const MIB: usize = 1 << 20;
@@ -181,5 +183,42 @@ async fn a_plan_knows_when_the_store_copies_by_itself() {
         let mut made = done["requests"][side]["requests"].clone();
         made.as_object_mut().expect("requests").remove("list");
         assert_eq!(made, planned[requests], "what was planned for the {side} is what was asked of it");
+    }
+}
+
+/// A million objects of 10 KiB, and 10 TiB in objects of 1 GiB, from one store of Amazon's prices to another: what `infra/aws/README.md` shows is what
+/// the program prints.
+#[tokio::test]
+async fn what_the_readme_says_of_two_cases_is_what_is_printed() {
+    let readme = include_str!("../../infra/aws/README.md");
+    for (objects, size_bytes) in [(1_000_000, 10 << 10), (10_240, 1 << 30)] {
+        let bucket = GeneratedBucket::new(objects, size_bytes);
+        let source = SyntheticServer::start(SyntheticConfig::default().generated("photos", bucket)).await;
+        let destination =
+            SyntheticServer::start(SyntheticConfig::default().sink("archive", SinkEtag::Md5)).await;
+        let (source, destination) = (source.expect("source"), destination.expect("destination"));
+        let home = tempfile::tempdir().expect("directory");
+        let like_amazon = |side: &str, endpoint: String| {
+            let said = [
+                ("endpoint", &*endpoint),
+                ("provider", "aws"),
+                ("addressing", "path"),
+                ("credentials", "env:BENCH"),
+            ];
+            said.map(|(name, value)| [format!("--{side}-{name}"), value.to_owned()]).concat()
+        };
+        let ends =
+            [like_amazon("source", source.endpoint()), like_amazon("dest", destination.endpoint())].concat();
+        let ended = Program::new(FERRY, home.path())
+            .credentials("BENCH", "key-id", "secret-key")
+            .args(["plan", "source://photos", "dest://archive"])
+            .args(ends.iter().map(String::as_str))
+            .run()
+            .await
+            .expect_code(0);
+        // Into how many ranges a listing is divided depends on how fast its pages come.
+        let printed = ended.stdout.lines().filter(|line| !line.contains("listing took"));
+        let missing: Vec<&str> = printed.filter(|line| !readme.contains(line)).collect();
+        assert!(missing.is_empty(), "infra/aws/README.md lacks {missing:#?} of\n{}", ended.stdout);
     }
 }

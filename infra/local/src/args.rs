@@ -473,7 +473,7 @@ pub struct PlanArgs {
     /// What would be deleted.
     #[command(flatten)]
     pub deletes: DeleteArgs,
-    /// A price table to use instead of the bundled list prices
+    /// Prices, sizes and speeds that go before the bundled ones, in the form of shared/transfer/prices.yaml
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
     /// Exit with 3 when there is anything to do

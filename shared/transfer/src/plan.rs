@@ -90,6 +90,8 @@ pub struct Plan {
     pub storage_classes: BTreeMap<String, PlannedClass>,
     /// Objects that the store copies by itself.
     pub server_side: u64,
+    /// Parts of the largest objects that are jobs of their own, where there is a queue for them.
+    pub part_jobs: u64,
     /// Objects listed at the destination.
     pub held: u64,
     /// Objects to copy by the power of two of their size in bytes: `10` counts those of 512 to 1,023 bytes, `0` the empty ones.
@@ -134,6 +136,11 @@ impl Plan {
         self.missing + self.different
     }
 
+    /// Bytes that leave the source. A store that copies by itself, which is then both ends, keeps them.
+    pub fn moved_bytes(&self) -> u64 {
+        if self.server_side > 0 { 0 } else { self.copy_bytes }
+    }
+
     /// Whether the two sides differ.
     pub fn has_differences(&self) -> bool {
         self.copies() + self.extra + self.contested > 0
@@ -171,6 +178,9 @@ impl Plan {
         };
         let keeps_etag = source.etag.as_ref().is_some_and(|etag| etag.parts() == Some(parts.len()));
         let parts = u64::from(PartPlan::len(parts));
+        if outlook.task.large.part_jobs_above.is_some_and(|above| size_bytes > above.bytes) {
+            self.part_jobs += parts;
+        }
         // Before the first part and before the completion; after it as well, where later scans could not tell by ETag.
         self.ask_source(RequestKind::Head, if keeps_etag { 2 } else { 3 });
         if source.etag.as_ref().and_then(ETag::parts).is_some_and(|parts| parts > 1) {
@@ -277,6 +287,7 @@ mod tests {
     #[test]
     fn a_small_object_takes_two_requests_and_a_large_one_its_parts() {
         let plan = planned(&[missing(0), missing(1000), missing(4 << 30)], |_, _, _| {});
+        assert_eq!(plan.part_jobs, 0);
         assert_eq!(
             plan.source_requests,
             BTreeMap::from([(RequestKind::Head, 3), (RequestKind::Get, 2 + 128)])
@@ -291,6 +302,11 @@ mod tests {
             ])
         );
         assert_eq!(plan.copy_sizes_log2, BTreeMap::from([(0, 1), (10, 1), (33, 1)]));
+        assert_eq!(
+            planned(&[missing(6 << 30)], |_, _, _| {}).part_jobs,
+            192,
+            "above 5 GiB each part is a job"
+        );
     }
 
     #[test]
@@ -306,7 +322,7 @@ mod tests {
     fn a_store_that_copies_by_itself_is_asked_for_copies() {
         let findings = [missing(10), missing(6 << 30)];
         let plan = planned(&findings, |_, _, ends| *ends = Ends::OneStore);
-        assert_eq!((plan.server_side, plan.copies()), (2, 2));
+        assert_eq!((plan.server_side, plan.copies(), plan.moved_bytes()), (2, 2, 0));
         assert_eq!(plan.destination_requests[&RequestKind::Copy], 1);
         assert_eq!(plan.destination_requests[&RequestKind::CopyPart], 12);
         assert!(!plan.source_requests.contains_key(&RequestKind::Get), "{plan:?}");

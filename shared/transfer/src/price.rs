@@ -3,19 +3,38 @@
 //! Owns: the price table, kept as data, and the arithmetic. Does not own: counting the requests ([`crate::plan`] foresees them,
 //! [`crate::store::metered`] counts them). Prices are list prices: an estimate, never a bill.
 
+mod deployment;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::plan::Plan;
 use crate::store::metered::RequestKind;
 
-/// The queue's list prices, and providers' prices that go before those of their profiles.
+use self::deployment::DeploymentPrices;
+pub use self::deployment::{DeploymentCost, Traps};
+
+/// List prices of what is no store's, and providers' prices that go before those of their profiles.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriceTable {
     queue: QueuePrices,
+    deployment: DeploymentPrices,
     #[serde(default)]
     providers: BTreeMap<String, ProviderPrices>,
+}
+
+/// A price table that cannot be one.
+#[derive(Debug, thiserror::Error)]
+pub enum BadPrices {
+    /// Not YAML.
+    #[error("it is no YAML")]
+    Yaml(#[from] serde_saphyr::Error),
+    /// A figure that nobody asks for, or that is none.
+    #[error("it is not as expected")]
+    Field(#[from] serde_json::Error),
 }
 
 /// A queue's prices.
@@ -55,13 +74,15 @@ pub struct Cost {
 
 impl PriceTable {
     /// The table that comes with Ferry.
-    pub fn bundled() -> Result<Self, serde_saphyr::Error> {
-        Self::parse(include_str!("../prices.yaml"))
+    pub fn bundled() -> Result<Self, BadPrices> {
+        Self::parse("{}")
     }
 
-    /// A table of the same form.
-    pub fn parse(yaml: &str) -> Result<Self, serde_saphyr::Error> {
-        serde_saphyr::from_str(yaml)
+    /// That table with what a text of the same form says otherwise.
+    pub fn parse(yaml: &str) -> Result<Self, BadPrices> {
+        let mut table: Value = serde_saphyr::from_str(include_str!("../prices.yaml"))?;
+        lay_over(&mut table, serde_saphyr::from_str(yaml)?);
+        Ok(serde_json::from_value(table)?)
     }
 
     /// A provider's prices in this table; `None` where it has none.
@@ -72,7 +93,24 @@ impl PriceTable {
     /// What it costs to send, receive and delete so many messages, in batches.
     pub fn queue_usd(&self, messages: u64) -> f64 {
         let calls_per_message = 3.0 / self.queue.messages_per_request;
-        millions(messages) * calls_per_message * self.queue.requests
+        million(messages) * calls_per_message * self.queue.requests
+    }
+
+    /// What the deployment on AWS would add to a plan's requests to stores.
+    pub fn deployment(&self, plan: &Plan) -> DeploymentCost {
+        self.deployment.cost(plan, self.queue.messages_per_request, self.queue.requests)
+    }
+}
+
+/// Maps are merged, whatever else is said replaces what was there.
+fn lay_over(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (name, value) in over {
+                lay_over(under.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
     }
 }
 
@@ -80,10 +118,8 @@ impl ProviderPrices {
     /// What these requests and bytes cost.
     pub fn cost(&self, requests: &BTreeMap<RequestKind, u64>, read_bytes: u64) -> Cost {
         let requests_usd =
-            requests.iter().map(|(kind, count)| millions(*count) * self.per_million(*kind)).sum();
-        #[expect(clippy::cast_precision_loss, reason = "an estimate in dollars")]
-        let read_gib = read_bytes as f64 / f64::from(1 << 30);
-        Cost { requests_usd, egress_usd: read_gib * self.read_gib }
+            requests.iter().map(|(kind, count)| million(*count) * self.per_million(*kind)).sum();
+        Cost { requests_usd, egress_usd: gib(read_bytes) * self.read_gib }
     }
 
     /// Providers bill parts and the beginning and end of an upload like a PUT, and aborting one not at all.
@@ -108,10 +144,14 @@ impl ProviderPrices {
     }
 }
 
-fn millions(count: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "an estimate in dollars")]
-    let count = count as f64;
-    count / 1e6
+#[expect(clippy::cast_precision_loss, reason = "an estimate in dollars")]
+fn million(count: u64) -> f64 {
+    count as f64 / 1e6
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate in dollars")]
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
 }
 
 #[cfg(test)]
@@ -126,9 +166,22 @@ mod tests {
 
     #[test]
     fn a_wrong_field_of_a_table_is_named() {
-        let error =
-            PriceTable::parse("queue: {requests: 1, messages_per_request: 10}\nproviders:\n  x: {putt: 1}\n")
-                .expect_err("putt");
-        assert!(error.to_string().contains("putt"), "{error}");
+        for (yaml, name) in [
+            ("providers:\n  x: {putt: 1}\n", "putt"),
+            ("deployment: {speeds: {objects: 1}}", "objects"),
+            ("queue: {requests: free}", "free"),
+            ("- a list", "a list"),
+        ] {
+            let error = crate::chain(&PriceTable::parse(yaml).expect_err(name));
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_figure_that_is_said_goes_before_the_bundled_one_and_the_others_stay() {
+        let table = PriceTable::parse("queue: {requests: 4}").expect("a table");
+        assert!((table.queue_usd(1_000_000) - 1.2).abs() < 1e-9);
+        let bundled = PriceTable::bundled().expect("the bundled table parses");
+        assert_eq!((table.deployment, table.queue.messages_per_request), (bundled.deployment, 10.0));
     }
 }

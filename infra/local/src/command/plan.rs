@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use ferry_cloud::probe::losses;
 use ferry_transfer::plan::PlannedClass;
 use ferry_transfer::plan::{Outlook, Plan};
-use ferry_transfer::price::{Cost, PriceTable};
+use ferry_transfer::price::{Cost, DeploymentCost, PriceTable};
 use ferry_transfer::sightings::Findings;
 use ferry_transfer::store::metered::MeterReading;
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::{HumanBytes, HumanCount, HumanFloatCount};
 use serde::Serialize;
 
 use crate::args::{OutputArgs, PlanArgs};
@@ -34,8 +34,8 @@ struct PricedPlan {
     destination_cost: Option<Cost>,
     source_provider: String,
     destination_provider: String,
-    /// What the queue of the cloud deployment would add; on one machine it is free.
-    queue_usd: f64,
+    /// What the deployment on AWS would add; on one machine it is free.
+    deployment: DeploymentCost,
     /// What the pair of stores cannot keep of any object, by their profiles.
     losses: Vec<String>,
     /// What would be deleted; `None` where the task deletes nothing.
@@ -50,7 +50,9 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
         Some(file) => {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| UsageError(format!("{} cannot be read: {error}", file.display())))?;
-            PriceTable::parse(&text).map_err(|error| UsageError(format!("{}: {error}", file.display())))?
+            PriceTable::parse(&text).map_err(|error| {
+                UsageError(format!("{}: {}", file.display(), ferry_transfer::chain(&error)))
+            })?
         }
     };
     let settings = settings(&args.copy);
@@ -81,7 +83,7 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
     let source_cost =
         prices.provider(&ends.source_provider).or(ends.source_prices.as_ref()).map(|provider| {
             sum(
-                provider.cost(&plan.source_requests, plan.copy_bytes),
+                provider.cost(&plan.source_requests, plan.moved_bytes()),
                 provider.cost(&source_listed.requests, 0),
             )
         });
@@ -96,7 +98,7 @@ pub async fn run(args: PlanArgs, output: &OutputArgs) -> Result<Exit> {
         deletes,
         source: task.source.to_string(),
         destination: task.destination.to_string(),
-        queue_usd: prices.queue_usd(plan.copies()),
+        deployment: prices.deployment(&plan),
         plan,
         source_list_requests: source_listed,
         destination_list_requests: destination_listed,
@@ -188,28 +190,63 @@ fn text(priced: &PricedPlan) -> String {
     row(
         "cost",
         format!(
-            "source {}; destination {}",
+            "source {}{}; destination {}",
             cost(priced.source_cost, &priced.source_provider),
+            priced.source_cost.map_or_else(String::new, |cost| format!(
+                ", ${:.2} for egress to the internet",
+                cost.egress_usd
+            )),
             cost(priced.destination_cost, &priced.destination_provider)
         ),
     );
     row(
         "",
         format!(
-            "list prices; a queue in the cloud would add ${:.2}, listing took source {}; destination {}",
-            priced.queue_usd,
+            "list prices; listing took source {}; destination {}",
             kinds(&priced.source_list_requests),
             kinds(&priced.destination_list_requests)
         ),
     );
+    on_aws(&priced.deployment, row);
     text
+}
+
+/// What the deployment would add, and what its surroundings may.
+fn on_aws(cost: &DeploymentCost, mut row: impl FnMut(&str, String)) {
+    row(
+        "on AWS",
+        format!(
+            "${:.2} more: functions ${:.2} ({} invocations, {} GB-seconds), queue ${:.2} ({} requests)",
+            cost.total_usd,
+            cost.functions_usd,
+            HumanCount(cost.invocations),
+            HumanFloatCount(cost.gb_seconds.round()),
+            cost.queue_usd,
+            HumanCount(cost.queue_requests)
+        ),
+    );
+    row(
+        "",
+        format!(
+            "state ${:.2} ({} writes), logs ${:.2} ({})",
+            cost.state_usd,
+            HumanCount(cost.state_writes),
+            cost.logs_usd,
+            HumanBytes(cost.log_bytes)
+        ),
+    );
+    row(
+        "traps",
+        format!(
+            "${:.2} through a NAT gateway, ${:.2} between regions, ${:.2} for KMS without bucket keys",
+            cost.traps.nat_usd, cost.traps.between_regions_usd, cost.traps.kms_usd
+        ),
+    );
 }
 
 fn cost(cost: Option<Cost>, provider: &str) -> String {
     match cost {
         None => format!("unknown (no prices of provider {provider}; see --prices)"),
-        Some(Cost { requests_usd, egress_usd }) => {
-            format!("${requests_usd:.2} for requests, ${egress_usd:.2} for egress")
-        }
+        Some(Cost { requests_usd, .. }) => format!("${requests_usd:.2} for requests"),
     }
 }
