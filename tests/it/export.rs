@@ -1,5 +1,6 @@
 //! `ferry export`: jobs by hand and by hand-signed requests, onto a directory and into a container.
 
+mod disk;
 mod killed;
 
 use std::fs::File;
@@ -48,12 +49,17 @@ impl World {
 
     fn ferry<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Program {
         let state = self.pair.directory().join("state");
-        self.pair
+        let program = self
+            .pair
             .program(FERRY)
             .args(["export"])
             .args(args)
             .args(["--store", "harbour", "--state-dir", &state.display().to_string()])
-            .env("MEDIUM_PASSWORD", PASSWORD)
+            .env("MEDIUM_PASSWORD", PASSWORD);
+        // The programs of NTFS, and where tests/device-tools has unpacked them.
+        ["PATH", "LD_LIBRARY_PATH"]
+            .into_iter()
+            .fold(program, |program, name| program.env(name, &std::env::var(name).unwrap_or_default()))
     }
 
     fn device(&self) -> std::path::PathBuf {

@@ -21,10 +21,7 @@ pub use client::{Answered, Client};
 pub use http_server::router;
 pub use jobs::Jobs;
 pub use secrets::{DirectorySecrets, MemorySecrets, ParameterSecrets, Secret, Secrets};
-pub use service::{Created, Limits, Service, ServiceParts, Updated, Validity};
+pub use service::{Created, Limits, Service, ServiceParts, StationPlace, Updated, Validity};
 pub use settings::Settings;
 pub use split::{Share, Split};
-pub use station::{
-    Finished, Opened, Progress as StationProgress, RunOptions, Station, StationError, StoredMedium,
-    container_in,
-};
+pub use station::{Consent, Finished, Progress as StationProgress, RunOptions, Station, StationError};

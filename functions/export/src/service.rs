@@ -9,7 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_cloud::documents::Buckets;
 use ferry_device::job::{JobId, JobRecord, NewJob};
-use ferry_device::manifest::{Manifest, Parsed, Restore, Strictness, redacted};
+use ferry_device::manifest::{Container, Manifest, Parsed, Restore, Strictness, redacted};
+use ferry_device::naming::FileSystem;
+use ferry_device::ntfs::Programs;
 use ferry_device::signature::Signature;
 use ferry_transfer::select::Glob;
 use ferry_transfer::state::StateName;
@@ -46,6 +48,15 @@ impl Default for Limits {
     }
 }
 
+/// Where the station is, which needs programs that the service does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StationPlace {
+    /// On this machine: what it lacks is told when a job is created.
+    Here,
+    /// Elsewhere: nothing is known of it.
+    Elsewhere,
+}
+
 /// What a service is made of.
 #[derive(Debug, Clone)]
 pub struct ServiceParts {
@@ -63,6 +74,8 @@ pub struct ServiceParts {
     pub limits: Limits,
     /// Lines of the address that devices are brought to; the job's id is added.
     pub shipping_address: Vec<String>,
+    /// Where the station is that writes the jobs.
+    pub station: StationPlace,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
 }
@@ -350,6 +363,7 @@ impl Service {
             return Err(ApiError::new(code, message));
         }
         let mut checked = Checked { manifest, warnings };
+        checked.warnings.extend(self.check_programs(&checked.manifest)?);
         let mut names: Vec<&str> =
             checked.manifest.operations.iter().map(|o| o.export_bucket.as_str()).collect();
         names.push(&checked.manifest.log_bucket);
@@ -363,6 +377,24 @@ impl Service {
         }
         checked.warnings.extend(unchecked);
         Ok(checked)
+    }
+
+    /// Whether the station has the programs that the medium takes; a warning where nobody could say.
+    fn check_programs(&self, manifest: &Manifest) -> Result<Option<String>, ApiError> {
+        if manifest.file_system == FileSystem::Ext4 || manifest.extensions.container == Container::None {
+            return Ok(None);
+        }
+        match self.parts.station {
+            StationPlace::Here => Programs::of_this_machine().map(|_| None).map_err(|missing| {
+                let code = ErrorCode::Manifest(ferry_device::manifest::Code::InvalidFileSystem);
+                ApiError::new(code, format!("{missing}. Install it, or write fileSystem: EXT4"))
+            }),
+            StationPlace::Elsewhere => {
+                let warning =
+                    "fileSystem: NTFS in a container: the station needs the package ntfs-3g and FUSE";
+                Ok(Some(warning.to_owned()))
+            }
+        }
     }
 
     /// Whether a bucket is there and may be listed; a warning where nobody could say.

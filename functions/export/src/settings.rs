@@ -32,7 +32,7 @@ use time::Duration;
 
 use crate::auth::Callers;
 use crate::secrets::ParameterSecrets;
-use crate::service::{Limits, Service, ServiceParts};
+use crate::service::{Limits, Service, ServiceParts, StationPlace};
 
 /// What the function is told.
 #[derive(Debug)]
@@ -147,6 +147,7 @@ impl Settings {
             callers: Callers::from_iter(keys),
             limits: self.limits,
             shipping_address: self.address,
+            station: StationPlace::Elsewhere,
             clock,
         }))
     }

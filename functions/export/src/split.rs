@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use ferry_device::ext4::Room;
-use ferry_device::manifest::{Manifest, Operation};
+use ferry_device::manifest::{Container, Manifest, Operation};
+use ferry_device::room::Room;
 use ferry_transfer::listing::{FixedEnd, ListingHabits, list_within};
 use futures::TryStreamExt as _;
 
 use crate::service::Service;
-use crate::station::{StationError, format_of, selection};
+use crate::station::{StationError, room_of, selection};
 
 /// One disk's share.
 #[derive(Debug, Clone)]
@@ -48,8 +48,8 @@ struct Filling {
 impl Service {
     /// Splits what a manifest selects over disks of these sizes, filled in this order.
     pub async fn split(&self, manifest: &Manifest, device_bytes: &[u64]) -> Result<Split, StationError> {
-        let overhead = format_of(manifest)?.map_or(0, ferry_device::container::Format::overhead_bytes);
-        let mut rooms = device_bytes.iter().map(|bytes| Room::new(bytes.saturating_sub(overhead)));
+        let is_plain = manifest.extensions.container == Container::None;
+        let mut rooms = device_bytes.iter().map(|bytes| room_of(manifest, is_plain, *bytes));
         let mut split = Split::default();
         let mut disk = match rooms.next() {
             Some(room) => Some(filling(room?)),

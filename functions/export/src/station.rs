@@ -4,6 +4,7 @@
 //! containers and digests (`ferry-device`), nor reading stores ([`feed`]). Invariants: nothing is written to a target that does not carry the job's
 //! SIGNATURE; two stations never hold one job; a station that was killed goes on where it was, to the same bytes.
 
+mod disk;
 mod feed;
 pub(crate) mod listing;
 mod medium;
@@ -19,7 +20,9 @@ use ferry_device::documents::{Arrangement, BagInfo};
 use ferry_device::export_log::{LogWriter, NextMarker, Report, Status, report_key, write_planned};
 use ferry_device::job::{JobId, JobRecord, JobState};
 use ferry_device::manifest::{Layout, Manifest, Operation, Strictness};
+use ferry_device::ntfs::inside::InsideProgram;
 use ferry_device::plan::{Object, Plan};
+use ferry_device::target::disk::DeviceId;
 use ferry_device::target::{Target, Unauthorised};
 use ferry_device::verify::Verdict;
 use ferry_transfer::store::{BodyChecksum, PutRequest, WriteCondition};
@@ -29,9 +32,9 @@ use time::Duration;
 use self::medium::Seal;
 use crate::service::Service;
 
+pub use disk::Consent;
 pub(crate) use listing as selection;
-pub(crate) use medium::format_of;
-pub use medium::{Opened, StoredMedium, container_in};
+pub(crate) use medium::room_of;
 
 /// How long a station keeps a job without a sign of life.
 const LEASE: Duration = Duration::minutes(2);
@@ -87,6 +90,12 @@ pub struct RunOptions {
     pub capacity_bytes: Option<u64>,
     /// Whether the medium is read back.
     pub read_back: bool,
+    /// How the device is known to be the manifest's.
+    pub device_id: DeviceId,
+    /// What shows an NTFS that is in a container or an image.
+    pub ntfs: InsideProgram,
+    /// Who agrees that a whole disk is erased.
+    pub consent: Consent,
 }
 
 /// What a run has done so far.
@@ -201,8 +210,10 @@ impl Run<'_> {
     async fn to_end(&self, job: &JobRecord) -> Result<Finished, StationError> {
         self.step(JobState::Validating).await?;
         let is_new = Plan::open(&self.work)?.is_none();
-        medium::check(&self.options.target, job, &self.manifest, is_new).map_err(Refused::into_error)?;
-        let format = medium::format_of(&self.manifest)?;
+        // A person may be asked, and mounts are made: both take their time.
+        tokio::task::block_in_place(|| medium::check(self.options, job, &self.manifest, &self.work, is_new))
+            .map_err(Refused::into_error)?;
+        let format = medium::format_of(&self.manifest);
         let arrangement = match self.manifest.extensions.layout {
             Layout::BagIt => Arrangement::BagIt,
             Layout::Plain => Arrangement::Plain,
@@ -211,7 +222,7 @@ impl Run<'_> {
             plan
         } else {
             self.step(JobState::Listing).await?;
-            listing::plan(self, arrangement, format).await?
+            listing::plan(self, arrangement).await?
         };
         let summary = plan.summary().clone();
         self.station.progress.objects.store(summary.objects, Relaxed);
@@ -219,12 +230,14 @@ impl Run<'_> {
         self.step(JobState::Planned).await?;
         self.step(JobState::Writing).await?;
         let seal = self.seal(format).await?;
-        let opened = medium::create(&self.options.target, job, &plan, seal.as_ref(), arrangement)?;
+        let opened = tokio::task::block_in_place(|| {
+            medium::create(self.options, job, &self.manifest, &plan, seal.as_ref(), arrangement)
+        })?;
         let bag = BagInfo { job: self.id.to_string(), date: job.created.date().to_string() };
         feed::write(self, &plan, opened, arrangement, bag).await?;
         let verdict = if self.options.read_back {
             self.step(JobState::Verifying).await?;
-            Some(medium::read_back(&self.options.target, self.id.as_str(), seal.as_ref()).await?)
+            Some(medium::read_back(self.options, self.id.as_str(), seal.as_ref()).await?)
         } else {
             None
         };
@@ -357,6 +370,7 @@ pub(crate) enum Refused {
     Signature(Unauthorised),
     Serial(String),
     Device(ferry_device::Error),
+    Format(ferry_device::Error),
     Other(String),
 }
 
@@ -367,6 +381,7 @@ impl Refused {
             Self::Signature(why) => (JobState::InvalidSignature, why.to_string()),
             Self::Serial(message) => (JobState::MissingDevice, message),
             Self::Device(error) => (JobState::UnsupportedDeviceType, ferry_transfer::chain(&error)),
+            Self::Format(error) => (JobState::UnsupportedFileFormat, ferry_transfer::chain(&error)),
             Self::Other(message) => (JobState::UnsupportedDeviceType, message),
         };
         StationError::Refused { state, message }

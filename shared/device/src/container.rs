@@ -92,7 +92,7 @@ impl Password {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -17,7 +17,6 @@ use fuser::{
 use crate::error::{Error, Result};
 use crate::volume::{SECTOR_BYTES, Volume};
 
-const NAME: &str = "volume";
 const FILE: INodeNo = INodeNo(2);
 /// Nothing changes behind the kernel's back.
 const FOR_LONG: Duration = Duration::from_hours(1);
@@ -31,6 +30,9 @@ pub struct DecryptedView {
 }
 
 impl DecryptedView {
+    /// What the file is called.
+    pub const NAME: &str = "volume";
+
     /// Shows `volume` as a file in `directory`, which exists and is empty.
     ///
     /// # Errors
@@ -46,7 +48,7 @@ impl DecryptedView {
         let view = View { volume: Arc::clone(&volume), lock: Mutex::new(()) };
         let session = fuser::spawn_mount(view, directory, &config)
             .map_err(Error::io("show a container's inside (FUSE) at", directory))?;
-        Ok(Self { session, path: directory.join(NAME), volume })
+        Ok(Self { session, path: directory.join(Self::NAME), volume })
     }
 
     /// The file.
@@ -123,7 +125,7 @@ impl View {
 
 impl Filesystem for View {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        if name == NAME {
+        if name == DecryptedView::NAME {
             reply.entry(&FOR_LONG, &self.attributes(FILE), Generation(0));
         } else {
             reply.error(Errno::ENOENT);

@@ -58,7 +58,8 @@ impl Error {
         self.kind
     }
 
-    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+    /// What can never succeed.
+    pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidInput, message)
     }
 
@@ -67,7 +68,7 @@ impl Error {
     }
 
     /// A closure for `map_err`: what was being done, to which file.
-    pub(crate) fn io<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub fn io<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| {
             let kind =
                 if source.kind() == io::ErrorKind::StorageFull { ErrorKind::NoSpace } else { ErrorKind::Io };

@@ -22,14 +22,14 @@ mod hash;
 mod inode;
 mod layout;
 mod reader;
-mod room;
 mod superblock;
 mod tree;
 mod writer;
 
+pub(crate) use geometry::Geometry;
+pub(crate) use layout::content_blocks_bound;
 pub use layout::{Identity, Layout, Size};
 pub use reader::{Node, Reader};
-pub use room::Room;
 pub use writer::{FileFacts, Writer};
 
 /// The size of a block: the largest that every Linux mounts.
@@ -49,6 +49,6 @@ pub const FILE_MAX_BYTES: u64 = (u32::MAX as u64) * BLOCK_BYTES;
 pub const VOLUME_MAX_BYTES: u64 = (u32::MAX as u64) * BLOCK_BYTES;
 
 /// Blocks that hold `bytes`.
-fn blocks_of(bytes: u64) -> u64 {
+pub(crate) fn blocks_of(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES)
 }

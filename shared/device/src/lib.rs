@@ -19,6 +19,7 @@ pub mod medium;
 pub mod naming;
 pub mod ntfs;
 pub mod plan;
+pub mod room;
 pub mod session;
 pub mod signature;
 pub mod sink;

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 use crate::container::{Container, Password};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::Reader;
+use crate::ntfs::inside::InsideProgram;
+use crate::ntfs::medium::NtfsMedium;
 use crate::signature::FILE_NAME;
 use crate::target::{CONTAINER_ENDINGS, HOW_TO_OPEN, Target};
 use crate::volume::{RawVolume, Volume};
@@ -66,22 +68,26 @@ impl<V: Volume> Medium for Reader<V> {
     }
 }
 
-/// Opens the medium at a target: the container or image inside, or the directory itself.
+/// Opens the medium at a target: the container or image inside, or the directory itself. `ntfs` is what shows an NTFS.
 ///
 /// # Errors
 /// `WrongPassword` when there is a container that the password does not open; `InvalidInput` when there is one and no password, or when a
 /// directory has no container or several.
-pub fn open(target: &Target, password: Option<&Password>) -> Result<Box<dyn Medium>> {
+pub fn open(target: &Target, password: Option<&Password>, ntfs: &InsideProgram) -> Result<Box<dyn Medium>> {
     match target {
         Target::Plain(path) => Ok(Box::new(MountedMedium::new(path, &[FILE_NAME, HOW_TO_OPEN]))),
-        Target::Image(path) | Target::Block(path) => open_volume(path, password),
-        Target::Directory(path) => open_volume(&only_container(path)?, password),
+        Target::Image(path) | Target::Block(path) => open_volume(path, password, ntfs),
+        Target::Directory(path) => open_volume(&only_container(path)?, password, ntfs),
     }
 }
 
-fn open_volume(path: &Path, password: Option<&Password>) -> Result<Box<dyn Medium>> {
+fn open_volume(path: &Path, password: Option<&Password>, ntfs: &InsideProgram) -> Result<Box<dyn Medium>> {
+    let raw = RawVolume::open(path)?;
+    if NtfsMedium::is_on(&raw)? {
+        return Ok(Box::new(NtfsMedium::open(ntfs, path, None)?));
+    }
     // An image without a container is a file system at once; a container never looks like one.
-    match (Reader::open(RawVolume::open(path)?), password) {
+    match (Reader::open(raw), password) {
         (Ok(reader), _) => Ok(Box::new(reader)),
         (Err(e), None) if e.kind() == ErrorKind::Corrupt => Err(Error::invalid(format!(
             "{} is no file system in the clear; if it is a container, give its password",
@@ -90,7 +96,11 @@ fn open_volume(path: &Path, password: Option<&Password>) -> Result<Box<dyn Mediu
         .caused_by(e)),
         (Err(e), None) => Err(e),
         (Err(_), Some(password)) => {
-            Ok(Box::new(Reader::open(Container::open(RawVolume::open(path)?, password)?)?))
+            let container = Container::open(RawVolume::open(path)?, password)?;
+            if NtfsMedium::is_on(&container)? {
+                return Ok(Box::new(NtfsMedium::open(ntfs, path, Some(password))?));
+            }
+            Ok(Box::new(Reader::open(container)?))
         }
     }
 }
@@ -115,6 +125,11 @@ fn only_container(directory: &Path) -> Result<PathBuf> {
             directory.display()
         ))),
     }
+}
+
+/// Lets the system forget what it has of a file in memory, so that the next read is one of the medium. It may refuse, and reading is right all the same.
+pub(crate) fn forget_cached(file: &File) {
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
 }
 
 /// A medium that the system has mounted, or that never was anything but a directory.
@@ -172,6 +187,7 @@ impl Medium for MountedMedium {
             return Ok(false);
         }
         let mut file = File::open(&path).map_err(Error::io("open", &path))?;
+        forget_cached(&file);
         let mut buffer = vec![0; 1 << 20];
         loop {
             let read = file.read(&mut buffer).map_err(Error::io("read", &path))?;

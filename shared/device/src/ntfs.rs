@@ -2,16 +2,23 @@
 //!
 //! Owns: finding the programs before a job begins, making a file system in a file or device, and mounting it for as long as it is written or read.
 //! Does not own: what is written ([`crate::sink::DirectorySink`]). Invariants: the programs are separate processes, since their licence is
-//! the GPL; what was mounted is unmounted whatever happens; nothing is believed written before the unmount succeeded.
+//! the GPL; what was mounted is unmounted whatever happens; nothing is believed written before the unmount succeeded. The medium of an export over
+//! them is [`medium`].
 //!
 //! There is no NTFS writer in Rust, and `ntfscp` makes no directories, so a mount it is: FUSE, which needs root or a `/dev/fuse` that others may
 //! open. The file system of a container is made and mounted in its [`crate::decrypted_view::DecryptedView`].
 
+pub mod inside;
+pub mod medium;
+
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::target::in_use::mounts;
@@ -23,7 +30,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// Whether a file system is only read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Access {
     /// Nothing is changed.
     Read,
@@ -51,6 +59,11 @@ impl Programs {
             ntfs_3g: find("ntfs-3g", "ntfs-3g")?,
             umount: find("umount", "mount")?,
         })
+    }
+
+    /// Finds them where this machine has programs.
+    pub fn of_this_machine() -> Result<Self> {
+        Self::find(&std::env::var_os("PATH").unwrap_or_default())
     }
 
     /// Makes an empty file system over the whole of a file or device.
@@ -81,6 +94,8 @@ impl Programs {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // A signal from the terminal is for the one who started it.
+            .process_group(0)
             .spawn()
             .map_err(Error::io("run", &self.ntfs_3g))?;
         for _ in 0..LOOKS {
@@ -113,6 +128,22 @@ fn find_in(search_path: &OsStr, also: &[&str], program: &str, package: &str) -> 
                 format!("{program} is not installed; fileSystem: NTFS needs the package {package}"),
             )
         })
+}
+
+/// Unmounts what a process that was killed left mounted at a directory. Whoever still has a file open there keeps it until then.
+pub(crate) fn unmount_leftover(umount: &Path, directory: &Path) -> Result<()> {
+    while is_mounted(directory)? {
+        let output = Command::new(umount)
+            .arg("--lazy")
+            .arg(directory)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(Error::io("run", umount))?;
+        if !output.status.success() {
+            return Err(failed("umount", directory, &output.stderr));
+        }
+    }
+    Ok(())
 }
 
 fn is_mounted(directory: &Path) -> Result<bool> {

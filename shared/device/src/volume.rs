@@ -71,9 +71,19 @@ impl RawVolume {
         Ok(Self { file, path: path.to_owned(), size_bytes })
     }
 
-    /// Opens what is there, for reading only.
+    /// Opens what is there, for reading only, and from the medium: what the system still has of it in memory is let go of first.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_with(path, OpenOptions::new().read(true))
+        let volume = Self::open_with(path, OpenOptions::new().read(true))?;
+        crate::medium::forget_cached(&volume.file);
+        Ok(volume)
+    }
+
+    /// Opens a disk for writing, for this process alone: the kernel refuses while anything of it is mounted or built upon (open(2), `O_EXCL`), and keeps
+    /// everybody else from doing so until it is closed.
+    pub fn open_disk(path: &Path) -> Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let alone = rustix::fs::OFlags::EXCL.bits().cast_signed();
+        Self::open_with(path, OpenOptions::new().read(true).write(true).custom_flags(alone))
     }
 
     /// Opens what is there, for writing.
@@ -87,6 +97,17 @@ impl RawVolume {
         // A block device's metadata says nothing about its size; its end does.
         let size_bytes = file.seek(SeekFrom::End(0)).map_err(Error::io("measure", path))?;
         Ok(Self { file, path: path.to_owned(), size_bytes })
+    }
+
+    /// Overwrites both ends with zeros: there stand the partition tables and the names of file systems and arrays that were here before, and some
+    /// programs offer to put back what they find.
+    pub fn wipe_ends(&self) -> Result<()> {
+        const END_BYTES: u64 = 1 << 20;
+        let end_bytes = END_BYTES.min(self.size_bytes);
+        let mut zeros = vec![0; usize::try_from(end_bytes).unwrap_or_default()];
+        self.write_at(0, &mut zeros)?;
+        self.write_at(self.size_bytes - end_bytes, &mut zeros)?;
+        self.sync()
     }
 
     /// Where it is.

@@ -12,6 +12,7 @@ use ferry_device::ext4::{Identity, Layout, Reader, Size};
 use ferry_device::journal::{Attributes, Journal, Outcome};
 use ferry_device::medium::{self, Medium, MountedMedium, extract};
 use ferry_device::naming::{FileSystem, NamingRules};
+use ferry_device::ntfs::inside::InsideProgram;
 use ferry_device::plan::{Object, Plan, Planner};
 use ferry_device::session::{Md5Wanted, Session};
 use ferry_device::sink::{DirectorySink, ImageSink, Sink};
@@ -71,6 +72,11 @@ fn copy<S: Sink>(session: &mut Session<S>, stop_after: Option<u64>) {
             return;
         }
     }
+}
+
+/// No medium here is an NTFS, so nobody has to show one.
+fn nobody() -> InsideProgram {
+    InsideProgram { program: "/nowhere".into(), arguments: Vec::new() }
 }
 
 fn bag() -> BagInfo {
@@ -240,10 +246,10 @@ fn inside_a_container_a_resumed_export_is_the_same_and_a_fresh_decryptor_reads_i
         copy(&mut session, None);
         session.finish(Arrangement::Plain, &bag()).unwrap();
         let directory = Target::Directory(work.path().to_owned());
-        let medium = medium::open(&directory, Some(&password)).unwrap();
+        let medium = medium::open(&directory, Some(&password), &nobody()).unwrap();
         check_all(&plan, &*medium);
         assert!(verify(&*medium, &mut |_| {}).unwrap().is_right());
-        let kind = |password| medium::open(&directory, password).map(|_| ()).unwrap_err().kind();
+        let kind = |password| medium::open(&directory, password, &nobody()).map(|_| ()).unwrap_err().kind();
         let wrong = Password::new("wrong");
         assert_eq!(kind(Some(&wrong)), ErrorKind::WrongPassword);
         assert_eq!(kind(None), ErrorKind::InvalidInput);

@@ -14,7 +14,7 @@ use super::{PASSWORD, World, manifest};
 const FOR_EVER: Duration = Duration::from_hours(1);
 
 /// Starts to write the medium, and kills the station when the source is asked for its `nth` object.
-async fn kill_at(world: &World, run: &[&str], nth: u64) {
+pub(super) async fn kill_at(world: &World, run: &[&str], nth: u64) {
     let reached = Arc::new(Notify::new());
     let signal = Arc::clone(&reached);
     let faults = world.pair.source.faults();

@@ -14,7 +14,7 @@ use time::Duration;
 use super::*;
 use crate::auth::{Callers, sign};
 use crate::secrets::MemorySecrets;
-use crate::service::{Limits, ServiceParts};
+use crate::service::{Limits, ServiceParts, StationPlace};
 
 const MANIFEST: &str = "manifestVersion:2.0\ndeviceId:49382\nfileSystem:EXT4\nlogBucket:logs\n\
                         trueCryptPassword:hunter2\noperations:\n  - exportBucket:photos\n";
@@ -79,6 +79,7 @@ impl World {
             callers: Callers::from_iter([keys("ANNE"), keys("BOB")]),
             limits,
             shipping_address: vec!["Station".into()],
+            station: StationPlace::Elsewhere,
             clock: Arc::clone(&clock) as _,
         });
         Self { service, clock, state }

@@ -9,19 +9,19 @@ use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use ferry_device::container::Format;
 use ferry_device::documents::Arrangement;
 use ferry_device::export_log::NextMarker;
-use ferry_device::ext4::Room;
 use ferry_device::manifest::{Manifest, Operation};
 use ferry_device::naming::NamingRules;
 use ferry_device::plan::{Object, Plan, Planner};
+use ferry_device::target::Target;
 use ferry_transfer::Entry;
 use ferry_transfer::listing::{FixedEnd, ListingHabits, list_within};
 use ferry_transfer::select::Glob;
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
+use super::medium::room_of;
 use super::{LeftOut, Run, StationError};
 
 const LEFT_OUT: &str = "left-out.jsonl";
@@ -41,35 +41,8 @@ pub(super) struct LeftOutObjects {
     pub(super) next: Option<NextMarker>,
 }
 
-/// The room of the medium, where it has an end.
-enum Capacity {
-    Unlimited,
-    Image(Room),
-    Bytes(u64),
-}
-
-impl Capacity {
-    fn take(&mut self, base: &str, object: &Object) -> Result<bool, StationError> {
-        match self {
-            Self::Unlimited => Ok(true),
-            Self::Image(room) => Ok(room.take(base, &object.key, object.size_bytes)?),
-            Self::Bytes(left) => match left.checked_sub(object.size_bytes) {
-                Some(rest) => {
-                    *left = rest;
-                    Ok(true)
-                }
-                None => Ok(false),
-            },
-        }
-    }
-}
-
 /// Lists and plans.
-pub(super) async fn plan(
-    run: &Run<'_>,
-    arrangement: Arrangement,
-    format: Option<Format>,
-) -> Result<Plan, StationError> {
+pub(super) async fn plan(run: &Run<'_>, arrangement: Arrangement) -> Result<Plan, StationError> {
     let manifest = &run.manifest;
     let mut rules = NamingRules::new(manifest.file_system)
         .with_substitutions(manifest.substitutions.clone())
@@ -77,17 +50,10 @@ pub(super) async fn plan(
     if let Some(directory) = &manifest.recovery_directory {
         rules = rules.with_recovery_directory(directory)?;
     }
-    let capacity_bytes = match (run.options.capacity_bytes, manifest.extensions.max_bytes) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    let mut capacity = match (capacity_bytes, format) {
-        (None, _) => Capacity::Unlimited,
-        (Some(bytes), Some(format)) => {
-            Capacity::Image(Room::new(bytes.saturating_sub(format.overhead_bytes()))?)
-        }
-        (Some(bytes), None) => Capacity::Bytes(bytes),
-    };
+    let asked = [run.options.capacity_bytes, manifest.extensions.max_bytes];
+    let target = &run.options.target;
+    let medium_bytes = asked.into_iter().flatten().fold(target.size_bytes()?, u64::min);
+    let mut room = room_of(manifest, matches!(target, Target::Plain(_)), medium_bytes)?;
     let mut planner = Planner::new(&run.work, rules)?;
     let mut left_out = BufWriter::new(create(&run.work.join(LEFT_OUT))?);
     let globs = Globs::of(manifest);
@@ -108,7 +74,7 @@ pub(super) async fn plan(
             let is_archived =
                 entry.storage_class.as_ref().is_some_and(ferry_transfer::StorageClass::is_archive);
             let object = object(number, &operation.export_bucket, &entry);
-            if next.is_none() && !is_archived && !capacity.take(&base, &object)? {
+            if next.is_none() && !is_archived && !room.take(&base, key, object.size_bytes)? {
                 next = Some(NextMarker { operation: number + 1, begin_marker: last.clone() });
             }
             if is_archived || next.is_some() {

@@ -158,6 +158,9 @@ pub enum ExportCommand {
     Verify(VerifyMediumArgs),
     /// Take files out of a finished medium, without mounting it
     Open(OpenArgs),
+    /// Show the inside of a container to ntfs-3g: what `run`, `verify` and `open` start for themselves
+    #[command(hide = true)]
+    ShowInside,
 }
 
 /// The only kind of job there is.
@@ -294,12 +297,18 @@ pub struct SplitArgs {
 /// How a job is written.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct WriteArgs {
-    /// dir:MOUNTED-ROOT, image:FILE or plain:DIR
+    /// dir:MOUNTED-ROOT, image:FILE, block:/dev/DISK or plain:DIR
     #[arg(long, value_name = "TARGET")]
     pub target: Target,
     /// The medium's size: what has no room is cut off in key order, and a manifest for the next medium is written
     #[arg(long, value_name = "SIZE")]
     pub capacity: Option<Size>,
+    /// The manifest's deviceId is on the device's sticker, and you have read it: the disk itself need not tell it
+    #[arg(long)]
+    pub device_id_on_sticker: bool,
+    /// The serial number of the disk that block: erases, instead of typing it when asked
+    #[arg(long, value_name = "SERIAL")]
+    pub yes_erase: Option<String>,
     /// Do not read the medium back
     #[arg(long)]
     pub no_verify: bool,

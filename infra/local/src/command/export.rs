@@ -17,7 +17,9 @@ use async_trait::async_trait;
 use ferry_cloud::documents::Buckets;
 use ferry_cloud::parameters;
 use ferry_device::manifest::Strictness;
-use ferry_export::{Callers, DirectorySecrets, Limits, ParameterSecrets, Secrets, Service, ServiceParts};
+use ferry_export::{
+    Callers, DirectorySecrets, Limits, ParameterSecrets, Secrets, Service, ServiceParts, StationPlace,
+};
 use ferry_transfer::state::{DirectoryState, ObjectState};
 use ferry_transfer::task::Location;
 use ferry_transfer::{Error, ErrorKind, SharedState, SharedStore, SystemClock};
@@ -49,6 +51,7 @@ pub async fn run(args: ExportArgs, output: &OutputArgs) -> Result<Exit> {
         ExportCommand::Station(args) => station::pull(&place, args, output).await,
         ExportCommand::Verify(args) => medium::verify(args, output).await,
         ExportCommand::Open(args) => medium::open(args, output).await,
+        ExportCommand::ShowInside => medium::show_inside().await,
     }
 }
 
@@ -89,6 +92,7 @@ pub(crate) async fn service(place: &ExportPlace, callers: Callers) -> Result<(Ar
         callers,
         limits,
         shipping_address: address,
+        station: if place.jobs.is_some() { StationPlace::Elsewhere } else { StationPlace::Here },
         clock: Arc::new(SystemClock),
     });
     Ok((Arc::new(service), state))

@@ -16,8 +16,8 @@ const INODE_STEP: u64 = BLOCK_BYTES / INODE_BYTES;
 const LAST_GROUP_BLOCKS: u64 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Geometry {
-    pub(super) blocks: u64,
+pub(crate) struct Geometry {
+    pub(crate) blocks: u64,
     pub(super) groups: u64,
     pub(super) inodes_per_group: u32,
     pub(super) table_blocks: u64,
@@ -26,7 +26,7 @@ pub(super) struct Geometry {
 
 impl Geometry {
     /// Divides a volume of `blocks` that must have `inodes`.
-    pub(super) fn of(blocks: u64, inodes: u64) -> Result<Self> {
+    pub(crate) fn of(blocks: u64, inodes: u64) -> Result<Self> {
         let mut blocks = blocks;
         let mut geometry = Self::divide(blocks, inodes)?;
         let last = blocks - (geometry.groups - 1) * GROUP_BLOCKS;
@@ -91,13 +91,18 @@ impl Geometry {
             .collect()
     }
 
+    /// How many copies there are.
+    pub(crate) fn copy_count(&self) -> u64 {
+        (0..self.groups).filter(|group| has_copy(*group)).count() as u64
+    }
+
     /// An upper bound on the blocks that hold neither directories nor files.
     pub(super) fn overhead_blocks(&self) -> u64 {
-        self.overhead_with(self.table_blocks, self.copies().len() as u64)
+        self.overhead_with(self.table_blocks, self.copy_count())
     }
 
     /// The same if there were so many inodes; `copies` is how many copies of the superblock there are.
-    pub(super) fn overhead_blocks_for(&self, inodes: u64, copies: u64) -> u64 {
+    pub(crate) fn overhead_blocks_for(&self, inodes: u64, copies: u64) -> u64 {
         let per_group = (inodes + u64::from(FIRST_INODE)).div_ceil(self.groups);
         self.overhead_with(per_group.div_ceil(INODE_STEP), copies)
     }

@@ -193,7 +193,7 @@ impl fmt::Display for Layout {
 }
 
 /// Blocks a file takes wherever it is, its extent tree included.
-pub(super) fn content_blocks_bound(size_bytes: u64) -> Result<u64> {
+pub(crate) fn content_blocks_bound(size_bytes: u64) -> Result<u64> {
     if size_bytes > FILE_MAX_BYTES {
         return Err(Error::new(
             ErrorKind::InvalidInput,

@@ -114,6 +114,11 @@ impl Disk {
         })
     }
 
+    /// The same on this machine.
+    pub fn of_this_machine(device: &Path) -> Result<Self> {
+        Self::read(Path::new("/sys"), Path::new("/run/udev"), device)
+    }
+
     /// The disk that a device number, of a disk or of a partition, belongs to.
     pub fn of_number(sys: &Path, udev: &Path, number: &str) -> Result<Self> {
         let link = sys.join("dev/block").join(number);

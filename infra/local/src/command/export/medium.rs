@@ -1,9 +1,10 @@
 //! `ferry export verify` and `open`: a finished medium, offline.
 
 use anyhow::Result;
-use ferry_device::medium::extract;
+use ferry_device::container::Password;
+use ferry_device::medium::{self, extract};
+use ferry_device::ntfs::inside::{InsideProgram, serve};
 use ferry_device::verify::{Problem, verify as read_back};
-use ferry_export::{Secret, StoredMedium};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
@@ -13,9 +14,10 @@ use crate::exit::{Exit, UsageError, print, say};
 /// `verify`.
 pub(super) async fn verify(args: VerifyMediumArgs, output: &OutputArgs) -> Result<Exit> {
     let password = password(&args.password)?;
-    let stored = StoredMedium::of(&args.target)?;
+    let (target, ntfs) = (args.target, ntfs()?);
     let verdict = tokio::task::spawn_blocking(move || {
-        stored.open(password.as_ref()).and_then(|medium| read_back(medium.as_ref(), &mut |_| {}))
+        medium::open(&target, password.as_ref(), &ntfs)
+            .and_then(|medium| read_back(medium.as_ref(), &mut |_| {}))
     })
     .await??;
     if output.json {
@@ -42,12 +44,12 @@ pub(super) async fn verify(args: VerifyMediumArgs, output: &OutputArgs) -> Resul
 /// `open`.
 pub(super) async fn open(args: OpenArgs, output: &OutputArgs) -> Result<Exit> {
     let password = password(&args.password)?;
-    let stored = StoredMedium::of(&args.target)?;
     std::fs::create_dir_all(&args.directory)
         .map_err(|error| UsageError(format!("{} cannot be made: {error}", args.directory.display())))?;
-    let (directory, prefix) = (args.directory.clone(), args.prefix);
+    let ntfs = ntfs()?;
+    let (target, directory, prefix) = (args.target, args.directory.clone(), args.prefix);
     let extracted = tokio::task::spawn_blocking(move || {
-        let medium = stored.open(password.as_ref())?;
+        let medium = medium::open(&target, password.as_ref(), &ntfs)?;
         extract(medium.as_ref(), &prefix, &directory)
     })
     .await??;
@@ -64,8 +66,20 @@ pub(super) async fn open(args: OpenArgs, output: &OutputArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The process that shows a container's inside: this program once more.
+pub(super) fn ntfs() -> Result<InsideProgram> {
+    let arguments = ["export", "show-inside"].map(str::to_owned).to_vec();
+    Ok(InsideProgram { program: std::env::current_exe()?, arguments })
+}
+
+/// `show-inside`.
+pub(super) async fn show_inside() -> Result<Exit> {
+    tokio::task::spawn_blocking(|| serve(std::io::stdin(), std::io::stdout())).await??;
+    Ok(Exit::Done)
+}
+
 /// The password, its line end left out.
-fn password(args: &PasswordArgs) -> Result<Option<Secret>, UsageError> {
+fn password(args: &PasswordArgs) -> Result<Option<Password>, UsageError> {
     let text = match (&args.password_file, &args.password_env) {
         (Some(path), _) => std::fs::read_to_string(path)
             .map_err(|error| UsageError(format!("{} cannot be read: {error}", path.display())))?,
@@ -73,5 +87,5 @@ fn password(args: &PasswordArgs) -> Result<Option<Secret>, UsageError> {
             .map_err(|_| UsageError(format!("the environment variable {name} is not set")))?,
         (None, None) => return Ok(None),
     };
-    Ok(Some(Secret::new(text.trim_end_matches(['\n', '\r']))))
+    Ok(Some(Password::new(text.trim_end_matches(['\n', '\r']))))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use ferry_device::manifest::{Manifest, Strictness};
+use ferry_device::target::size::DEVICE_BYTES_MAX;
 use ferry_export::Callers;
 use ferry_transfer::store::metered::RequestKind;
 use indicatif::{HumanBytes, HumanCount};
@@ -26,6 +27,10 @@ pub(super) async fn run(place: &ExportPlace, args: SplitArgs, output: &OutputArg
     let Some(manifest) = parsed.manifest else { return Err(UsageError(told.join("\n")).into()) };
     let (service, _) = service(place, Callers::default()).await?;
     let devices: Vec<u64> = args.device.iter().map(|size| size.bytes).collect();
+    if let Some(large) = devices.iter().find(|bytes| **bytes > DEVICE_BYTES_MAX) {
+        let message = format!("--device {}: devices of up to 16 TB are written", HumanBytes(*large));
+        return Err(UsageError(message).into());
+    }
     let split = service.split(&manifest, &devices).await?;
     let store = manifest.extensions.store.as_deref().unwrap_or(&place.store);
     let side =

@@ -8,7 +8,8 @@ use anyhow::Result;
 use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
 use ferry_cloud::topic::Topic;
 use ferry_device::job::{JobId, JobState};
-use ferry_export::{Callers, Finished, RunOptions, Station, StationError, StationProgress};
+use ferry_device::target::disk::{Confirmation, DeviceId};
+use ferry_export::{Callers, Consent, Finished, RunOptions, Station, StationError, StationProgress};
 use ferry_transfer::Queue as _;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde::Deserialize;
@@ -26,7 +27,7 @@ const HIDDEN: Duration = Duration::from_mins(10);
 pub(super) async fn run(place: &ExportPlace, args: RunArgs, output: &OutputArgs) -> Result<Exit> {
     let station = station(place).await?;
     let teller = Teller::connect(args.write.notify_topic.as_deref()).await?;
-    one(&station, &args.job, &options(&args.write), &teller, output).await
+    one(&station, &args.job, &options(&args.write)?, &teller, output).await
 }
 
 /// Tells a topic how a job ended, where one is named.
@@ -62,6 +63,7 @@ pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &Output
     let station = station(place).await?;
     let teller = Teller::connect(args.write.notify_topic.as_deref()).await?;
     let queue = Arc::new(SqsQueue::connect(SqsQueueConfig::new(&args.queue)).await?);
+    let options = options(&args.write)?;
     let mut worst = Exit::Done;
     loop {
         let deliveries =
@@ -86,7 +88,7 @@ pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &Output
                     }
                 })
             };
-            let ended = one(&station, &message.job, &options(&args.write), &teller, output).await;
+            let ended = one(&station, &message.job, &options, &teller, output).await;
             hidden.abort();
             match ended {
                 Ok(exit) => {
@@ -110,11 +112,28 @@ async fn station(place: &ExportPlace) -> Result<Station> {
     Ok(Station::new(service, state.root().join("export/work"))?)
 }
 
-fn options(args: &WriteArgs) -> RunOptions {
-    RunOptions {
+fn options(args: &WriteArgs) -> Result<RunOptions> {
+    Ok(RunOptions {
         target: args.target.clone(),
         capacity_bytes: args.capacity.map(|size| size.bytes),
         read_back: !args.no_verify,
+        device_id: if args.device_id_on_sticker { DeviceId::Sticker } else { DeviceId::Serial },
+        ntfs: super::medium::ntfs()?,
+        consent: args.yes_erase.clone().map_or(Consent::Asked(ask), Consent::Given),
+    })
+}
+
+/// Asks the person at the terminal; where there is none, nobody agrees.
+fn ask(confirmation: &Confirmation) -> String {
+    use std::io::IsTerminal as _;
+    if !std::io::stdin().is_terminal() {
+        return String::new();
+    }
+    say(&confirmation.question);
+    let mut typed = String::new();
+    match std::io::stdin().read_line(&mut typed) {
+        Ok(_) => typed,
+        Err(_) => String::new(),
     }
 }
 
@@ -213,6 +232,10 @@ fn show(
     let task = tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
+            // Until there is something to show, the terminal is left to a question.
+            if progress.bytes.load(Relaxed) == 0 {
+                continue;
+            }
             drawn.set_length(progress.bytes.load(Relaxed));
             drawn.set_position(progress.bytes_done.load(Relaxed));
         }
