@@ -12,13 +12,14 @@ use ferry_transfer::queue::shared_outbox::SharedOutbox;
 use ferry_transfer::{Clock, Error, ErrorKind, event};
 use serde::Serialize;
 
-use crate::rules::{Filtered, Rules};
+use crate::rule_book::RuleBook;
+use crate::rules::Filtered;
 
 /// Turns notifications into jobs.
 #[derive(Debug, Clone)]
 pub struct Handler {
     /// Which events become jobs.
-    pub rules: Rules,
+    pub rules: RuleBook,
     /// Where jobs go. Notifications that come in together share its requests.
     pub outbox: SharedOutbox,
     /// Time and chance.
@@ -46,6 +47,9 @@ pub enum Refused {
     /// It can never be read, or one of its records cannot. Those that can are on the queue all the same.
     #[error("the notification cannot be read: {0}")]
     Unreadable(String),
+    /// Nobody can say which events become jobs: it is to be sent again.
+    #[error("the task of these events cannot be read: {}", .0.chain())]
+    NoRules(Error),
     /// The queue did not take all of its jobs: it is to be sent again.
     #[error("the jobs could not be sent: {}", .0.chain())]
     NotSent(Error),
@@ -62,7 +66,11 @@ impl Handler {
         for ignored in &notification.ignored {
             tracing::info!(event = ignored.name, why = %ignored.why, "a notification asks for nothing");
         }
-        let filtered = self.rules.apply(notification);
+        let rules = self.rules.now().await.map_err(|error| {
+            tracing::error!(error = %error.chain(), "a notification is refused, since its task cannot be read");
+            Refused::NoRules(error)
+        })?;
+        let filtered = rules.apply(notification);
         let sending = tokio::time::timeout(self.send_within, self.send(&filtered));
         sending.await.unwrap_or_else(|_elapsed| Err(self.too_slow())).map_err(|error| {
             tracing::error!(error = %error.chain(), jobs = filtered.jobs.len(), "jobs could not be sent");
@@ -100,10 +108,11 @@ mod tests {
     use ferry_transfer::{Queue as _, SystemClock};
 
     use super::*;
+    use crate::rules::Rules;
 
     fn handler(queue: &Arc<MemoryQueue>) -> Handler {
         Handler {
-            rules: Rules::default(),
+            rules: Rules::default().into(),
             outbox: SharedOutbox::new(Arc::clone(queue) as _, Arc::new(SystemClock), Backoff::default()),
             clock: Arc::new(SystemClock),
             append_wait: Duration::from_secs(30),

@@ -15,8 +15,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::auth::{Authenticator, Presented, Unauthenticated};
+use crate::auth::{Presented, Unauthenticated};
 use crate::handler::{Accepted, Handler, Refused};
+use crate::senders::Senders;
 
 /// Longest body. Function Compute hands on 128 KiB of an event, SNS and SQS have 1 MiB at most.
 pub const BODY_BYTES_MAX: usize = 2 << 20;
@@ -34,7 +35,7 @@ const ROOM_WITHIN: Duration = Duration::from_secs(8);
 #[derive(Debug, Clone)]
 pub struct Door {
     handler: Handler,
-    authenticator: Authenticator,
+    senders: Senders,
     budget: Arc<Semaphore>,
 }
 
@@ -69,7 +70,7 @@ impl Failure {
             Self::Refused(Refused::Unreadable(_)) | Self::Broken => 400,
             Self::TooSlow => 408,
             Self::TooLong => 413,
-            Self::Refused(Refused::NotSent(_)) | Self::Busy => 503,
+            Self::Refused(Refused::NotSent(_) | Refused::NoRules(_)) | Self::Busy => 503,
         }
     }
 
@@ -83,9 +84,13 @@ impl Failure {
 pub(crate) struct Room(OwnedSemaphorePermit);
 
 impl Door {
-    /// Lets the senders in that the authenticator knows.
-    pub fn new(handler: Handler, authenticator: Authenticator) -> Self {
-        Self { handler, authenticator, budget: Arc::new(Semaphore::new(BUDGET_BYTES / PIECE_BYTES)) }
+    /// Lets these senders in.
+    pub fn new(handler: Handler, senders: impl Into<Senders>) -> Self {
+        Self {
+            handler,
+            senders: senders.into(),
+            budget: Arc::new(Semaphore::new(BUDGET_BYTES / PIECE_BYTES)),
+        }
     }
 
     /// Waits for the first piece of the budget.
@@ -113,13 +118,13 @@ impl Door {
 
     /// Whether there is no secret that anybody could sign with.
     pub(crate) fn has_no_secret(&self) -> bool {
-        matches!(self.authenticator, Authenticator::Nobody)
+        self.senders.is_nobody()
     }
 
     /// Takes one notification of a sender that shows this.
     pub(crate) async fn take(&self, presented: &Presented<'_>, body: &[u8]) -> Result<Accepted, Failure> {
         let now_secs = self.handler.clock.now().unix_timestamp();
-        if let Err(error) = self.authenticator.check(presented, body, now_secs) {
+        if let Err(error) = self.senders.check(presented, body, now_secs).await {
             tracing::warn!(%error, "a notification is not let in");
             return Err(error.into());
         }

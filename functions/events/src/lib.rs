@@ -6,12 +6,16 @@
 mod auth;
 mod handler;
 pub mod host;
+mod rule_book;
 mod rules;
+mod senders;
 mod settings;
 
 pub use auth::{
     Authenticator, BEARER_SCHEME, Presented, REPLAY_WINDOW, SIGNATURE_HEADER, Secret, Unauthenticated, sign,
 };
 pub use handler::{Accepted, Handler, Refused};
+pub use rule_book::RuleBook;
 pub use rules::{Deletes, Filtered, Rules};
+pub use senders::Senders;
 pub use settings::{Authentication, HostKind, Invokers, Settings};

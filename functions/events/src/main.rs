@@ -15,11 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let settings = Settings::read().await.map_err(|error| error.chain())?;
+    let settings = Settings::read().map_err(|error| error.chain())?;
     match settings.host {
         HostKind::Lambda => {
             lambda_runtime::tracing::init_default_subscriber();
-            let door = door(settings).await.map_err(|error| format!("{error:#}"))?;
+            let door = door(settings).await?;
             run(service_fn(|event: LambdaEvent<Value>| async {
                 lambda::handle(&door, event.payload).await.map_err(|failure| failure.to_string())
             }))
@@ -40,10 +40,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     }
 }
 
-async fn door(settings: Settings) -> Result<Door> {
-    let authenticator = settings.authenticator().await.context("the secret of senders cannot be had")?;
-    let handler = settings.handler(Arc::new(SystemClock)).await.context("the queue cannot be reached")?;
-    Ok(Door::new(handler, authenticator))
+async fn door(settings: Settings) -> Result<Door, String> {
+    settings.door(Arc::new(SystemClock)).await.map_err(|error| error.chain())
 }
 
 fn log_to_stderr() {

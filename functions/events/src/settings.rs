@@ -26,17 +26,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferry_cloud::lambda;
-use ferry_cloud::parameters::Parameters;
+use ferry_cloud::parameters;
 use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
 use ferry_cloud::{CredentialRef, Credentials};
 use ferry_transfer::queue::shared_outbox::SharedOutbox;
 use ferry_transfer::retry::Backoff;
-use ferry_transfer::task::{self, Task};
+use ferry_transfer::task::Task;
 use ferry_transfer::{Clock, Error, ErrorKind, Result};
 
-use crate::auth::{Authenticator, Secret};
 use crate::handler::Handler;
-use crate::rules::{Deletes, Rules};
+use crate::host::Door;
+use crate::rule_book::{RuleBook, Told};
+use crate::rules::Deletes;
+use crate::senders::Senders;
 
 /// The port that Function Compute uses where it says nothing (Alibaba Cloud, "Custom runtime").
 const FUNCTION_COMPUTE_PORT: u16 = 9000;
@@ -92,7 +94,8 @@ pub enum Authentication {
 pub struct Settings {
     /// Where it runs.
     pub host: HostKind,
-    rules: Rules,
+    told: Told,
+    task: TaskPlace,
     queue_url: String,
     region: Option<String>,
     queue_keys: QueueKeys,
@@ -100,6 +103,18 @@ pub struct Settings {
     secret: Option<CredentialRef>,
     append_wait: Duration,
     send_within: Duration,
+}
+
+/// Where the task stands.
+#[derive(Debug)]
+enum TaskPlace {
+    Nowhere,
+    Here(Box<Task>),
+    /// In the parameter of that name under that path.
+    Under {
+        path: String,
+        name: String,
+    },
 }
 
 /// Who sends to the queue.
@@ -111,35 +126,9 @@ enum QueueKeys {
 }
 
 impl Settings {
-    /// Reads the process's variables, and the task where it stands in a parameter. It is read once: a process that serves for long is begun anew
-    /// for another prefix.
-    pub async fn read() -> Result<Self> {
-        let variable = lambda::Environment::variable;
-        match variable("FERRY_TASK").as_deref().and_then(|text| text.strip_prefix("ssm:")) {
-            None => Self::from_variables(variable),
-            Some(path) => {
-                let parameters = ferry_cloud::parameters::ssm().await?;
-                Self::from_parameters(path, parameters.as_ref(), variable).await
-            }
-        }
-    }
-
-    /// The same with the task under a path of parameters.
-    async fn from_parameters(
-        path: &str,
-        parameters: &dyn Parameters,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self> {
-        let name = variable("FERRY_TASK_NAME").or_else(|| variable("FERRY_DEFAULT_TASK")).ok_or_else(|| {
-            misconfigured("FERRY_TASK names many tasks: set FERRY_TASK_NAME or FERRY_DEFAULT_TASK to the one of these events")
-        })?;
-        let place = format!("{}/{name}", path.trim_end_matches('/'));
-        let text = parameters.get(&place).await?.ok_or_else(|| {
-            misconfigured(format!(
-                "there is no task {name:?}: no parameter {place} (`ferry task put` makes one)"
-            ))
-        })?;
-        Self::from_variables(|asked| if asked == "FERRY_TASK" { Some(text.clone()) } else { variable(asked) })
+    /// Reads the process's variables.
+    pub fn read() -> Result<Self> {
+        Self::from_variables(lambda::Environment::variable)
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
@@ -165,7 +154,8 @@ impl Settings {
         };
         Ok(Self {
             host,
-            rules: rules(&variable)?,
+            told: told(&variable)?,
+            task: task(&variable)?,
             queue_url: either("FERRY_JOB_QUEUE_URL", "QUEUE_URL").ok_or_else(|| {
                 misconfigured(
                     "neither FERRY_JOB_QUEUE_URL nor QUEUE_URL is set: there is nowhere to send jobs",
@@ -180,24 +170,16 @@ impl Settings {
         })
     }
 
-    /// Who may send.
-    pub async fn authenticator(&self) -> Result<Authenticator> {
-        let secret = match (&self.secret, self.authentication) {
-            (_, Authentication::Host) => return Ok(Authenticator::HostDecides),
-            (_, Authentication::Named) | (None, _) => return Ok(Authenticator::Nobody),
-            (Some(reference), _) => reference.resolve().await?,
+    /// The handler behind its door, connected.
+    pub async fn door(self, clock: Arc<dyn Clock>) -> Result<Door> {
+        let rules = match self.task {
+            TaskPlace::Nowhere => self.told.rules(None).into(),
+            TaskPlace::Here(task) => self.told.rules(Some(&task)).into(),
+            TaskPlace::Under { path, name } => {
+                RuleBook::of_task(self.told, &path, &name, parameters::ssm().await?).await?
+            }
         };
-        let secret = secret.and_then(|keys| Secret::new(keys.secret_access_key)).ok_or_else(|| {
-            misconfigured("FERRY_EVENT_SECRET points at no secret: it is env:, file:, ssm: or command:")
-        })?;
-        Ok(match self.authentication {
-            Authentication::SignatureOrBearer => Authenticator::SignatureOrBearer(secret),
-            _ => Authenticator::Signature(secret),
-        })
-    }
-
-    /// The handler, with its queue.
-    pub async fn handler(self, clock: Arc<dyn Clock>) -> Result<Handler> {
+        let senders = Senders::of(self.authentication, self.secret).await?;
         let config = SqsQueueConfig { region: self.region, ..SqsQueueConfig::new(self.queue_url) };
         let config = match self.queue_keys {
             QueueKeys::Told(keys) => config.signed_with(keys),
@@ -206,13 +188,14 @@ impl Settings {
         };
         let queue = Arc::new(SqsQueue::connect(config).await?);
         let backoff = Backoff { elapsed_max: self.send_within, ..Backoff::default() };
-        Ok(Handler {
-            rules: self.rules,
+        let handler = Handler {
+            rules,
             outbox: SharedOutbox::new(queue, Arc::clone(&clock), backoff),
             clock,
             append_wait: self.append_wait,
             send_within: self.send_within,
-        })
+        };
+        Ok(Door::new(handler, senders))
     }
 }
 
@@ -252,30 +235,32 @@ fn host(variable: &impl Fn(&str) -> Option<String>) -> Result<HostKind> {
     }
 }
 
-fn rules(variable: &impl Fn(&str) -> Option<String>) -> Result<Rules> {
-    let task: Option<Task> =
-        variable("FERRY_TASK").map(|text| lambda::parse("FERRY_TASK", &text)).transpose()?;
-    let task_deletes = task.as_ref().is_some_and(|task| task.deletes != task::Deletes::Keep);
-    let deletes = match variable("FERRY_DELETES").as_deref() {
-        Some("no") => Deletes::Leave,
-        None if !task_deletes => Deletes::Leave,
-        Some("yes") | None => Deletes::Send,
-        Some(other) => {
-            return Err(misconfigured(format!("FERRY_DELETES is {other:?}, neither yes nor no")));
-        }
-    };
-    let mut prefixes = texts("FERRY_EVENT_PREFIXES", variable("FERRY_EVENT_PREFIXES"))?;
-    if let (Some(task), true) = (&task, prefixes.is_empty()) {
-        prefixes.extend(Some(task.source.prefix.clone()).filter(|prefix| !prefix.is_empty()));
-    }
-    Ok(Rules {
-        task: variable("FERRY_TASK_NAME").or_else(|| task.as_ref().map(|task| task.name.clone())),
-        bucket: variable("FERRY_EVENT_BUCKET")
-            .or_else(|| task.as_ref().map(|task| task.source.bucket.clone())),
-        prefixes,
+fn told(variable: &impl Fn(&str) -> Option<String>) -> Result<Told> {
+    Ok(Told {
+        task: variable("FERRY_TASK_NAME"),
+        bucket: variable("FERRY_EVENT_BUCKET"),
+        prefixes: texts("FERRY_EVENT_PREFIXES", variable("FERRY_EVENT_PREFIXES"))?,
         suffixes: texts("FERRY_EVENT_SUFFIXES", variable("FERRY_EVENT_SUFFIXES"))?,
-        deletes,
+        deletes: match variable("FERRY_DELETES").as_deref() {
+            None => None,
+            Some("no") => Some(Deletes::Leave),
+            Some("yes") => Some(Deletes::Send),
+            Some(other) => {
+                return Err(misconfigured(format!("FERRY_DELETES is {other:?}, neither yes nor no")));
+            }
+        },
     })
+}
+
+fn task(variable: &impl Fn(&str) -> Option<String>) -> Result<TaskPlace> {
+    let Some(text) = variable("FERRY_TASK") else { return Ok(TaskPlace::Nowhere) };
+    let Some(path) = text.strip_prefix("ssm:") else {
+        return Ok(TaskPlace::Here(Box::new(lambda::parse("FERRY_TASK", &text)?)));
+    };
+    let name = variable("FERRY_TASK_NAME").or_else(|| variable("FERRY_DEFAULT_TASK")).ok_or_else(|| {
+        misconfigured("FERRY_TASK names many tasks: set FERRY_TASK_NAME or FERRY_DEFAULT_TASK to the one of these events")
+    })?;
+    Ok(TaskPlace::Under { path: path.to_owned(), name })
 }
 
 fn queue_keys(variable: &impl Fn(&str) -> Option<String>) -> Result<QueueKeys> {
@@ -345,6 +330,7 @@ fn misconfigured(message: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Rules;
 
     const QUEUE: (&str, &str) = ("QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/0/q");
 
@@ -358,45 +344,22 @@ mod tests {
         HostKind::FunctionCompute { port, invokers: Invokers::SameMachine }
     }
 
-    /// One parameter.
-    #[derive(Debug)]
-    struct One(&'static str, String);
-
-    #[async_trait::async_trait]
-    impl Parameters for One {
-        async fn get(&self, name: &str) -> Result<Option<String>> {
-            Ok((name == self.0).then(|| self.1.clone()))
-        }
-        async fn put(&self, _: &str, _: &str, _: ferry_cloud::parameters::Secrecy) -> Result<u64> {
-            Ok(1)
-        }
-        async fn put_if_absent(&self, _: &str, _: &str, _: ferry_cloud::parameters::Secrecy) -> Result<bool> {
-            Ok(true)
-        }
-        async fn remove(&self, _: &str) -> Result<bool> {
-            Ok(false)
-        }
-        async fn list(&self, _: &str) -> Result<Vec<ferry_cloud::parameters::Parameter>> {
-            Ok(Vec::new())
-        }
+    fn rules(pairs: &[(&str, &str)]) -> Rules {
+        let read = settings(pairs).expect("settings");
+        let TaskPlace::Here(task) = &read.task else { panic!("{:?}", read.task) };
+        read.told.rules(Some(task))
     }
 
-    #[tokio::test]
-    async fn a_task_may_stand_in_a_parameter() {
-        let text = r#"{"name":"photos","source":{"store":"a","bucket":"from","prefix":"x/"},"destination":{"store":"b","bucket":"to"}}"#;
-        let parameters = One("/ferry/tasks/photos", text.to_owned());
-        let read = async |pairs: &[(&str, &str)]| {
-            let variable = |name: &str| {
-                pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-            };
-            Settings::from_parameters("/ferry/tasks/", &parameters, variable).await
-        };
-        let rules = read(&[QUEUE, ("FERRY_DEFAULT_TASK", "photos")]).await.expect("settings").rules;
-        assert_eq!((rules.task.as_deref(), rules.bucket.as_deref()), (Some("photos"), Some("from")));
-        assert_eq!(rules.prefixes, ["x/"]);
-        let missing = read(&[QUEUE, ("FERRY_TASK_NAME", "films")]).await.expect_err("missing").to_string();
-        assert!(missing.contains("/ferry/tasks/films"), "{missing}");
-        let unnamed = read(&[QUEUE]).await.expect_err("unnamed").to_string();
+    #[test]
+    fn a_task_may_stand_in_a_parameter() {
+        const MANY: (&str, &str) = ("FERRY_TASK", "ssm:/ferry/tasks/");
+        for name in ["FERRY_TASK_NAME", "FERRY_DEFAULT_TASK"] {
+            let read = settings(&[QUEUE, MANY, (name, "photos")]).expect("settings");
+            assert!(
+                matches!(&read.task, TaskPlace::Under { path, name } if path == "/ferry/tasks/" && name == "photos")
+            );
+        }
+        let unnamed = settings(&[QUEUE, MANY]).expect_err("unnamed").to_string();
         assert!(unnamed.contains("FERRY_DEFAULT_TASK"), "{unnamed}");
     }
 
@@ -455,18 +418,16 @@ mod tests {
     fn the_task_says_what_is_not_said_otherwise() {
         let task = r#"{"name":"t","source":{"store":"a","bucket":"b","prefix":"p/"},
             "destination":{"store":"c","bucket":"d"},"deletes":{"mirror":1}}"#;
-        let read = settings(&[QUEUE, ("FERRY_TASK", task)]).expect("settings").rules;
+        let read = rules(&[QUEUE, ("FERRY_TASK", task)]);
         assert_eq!((read.task.as_deref(), read.deletes), (Some("t"), Deletes::Send));
         assert_eq!((read.prefixes, read.bucket), (vec!["p/".to_owned()], Some("b".to_owned())));
-        let read = settings(&[
+        let read = rules(&[
             QUEUE,
             ("FERRY_TASK", task),
             ("FERRY_DELETES", "no"),
             ("FERRY_EVENT_PREFIXES", r#"["x","y"]"#),
             ("FERRY_EVENT_SUFFIXES", ".z"),
-        ])
-        .expect("settings")
-        .rules;
+        ]);
         assert_eq!(
             (read.deletes, read.prefixes, read.suffixes),
             (Deletes::Leave, vec!["x".into(), "y".into()], vec![".z".into()])

@@ -107,7 +107,7 @@ async fn answer(
     form: &Form,
     action: &str,
 ) -> Result<Elements, ApiError> {
-    let caller = service.callers().check(request, form, service.now())?;
+    let caller = service.callers().check(request, form, service.now()).await?;
     let version = form.get("APIVersion").or_else(|| form.get("Version"));
     if version.is_some_and(|version| !VERSIONS.contains(&version)) {
         return Err(ApiError::new(

@@ -7,12 +7,10 @@
 //! Sources: AWS, "Create a signed AWS API request" (version 4) and "Signature Version 2 signing process". The scope's service is
 //! `IngestionService`, as botocore's model of the service has it.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_cloud::Credentials;
+use ferry_cloud::credentials::PeerKeys;
 use hmac::{Hmac, KeyInit as _, Mac};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -53,29 +51,45 @@ impl Caller {
 }
 
 /// The keys that requests may be signed with.
-#[derive(Clone, Default)]
-pub struct Callers(BTreeMap<String, Credentials>);
-
-impl fmt::Debug for Callers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
+#[derive(Debug, Clone, Default)]
+pub struct Callers(PeerKeys);
 
 impl FromIterator<Credentials> for Callers {
     fn from_iter<I: IntoIterator<Item = Credentials>>(keys: I) -> Self {
-        Self(keys.into_iter().map(|keys| (keys.access_key_id.clone(), keys)).collect())
+        Self(PeerKeys::fixed(keys))
+    }
+}
+
+impl From<PeerKeys> for Callers {
+    fn from(keys: PeerKeys) -> Self {
+        Self(keys)
     }
 }
 
 impl Callers {
-    /// Who sent the request.
-    pub(crate) fn check(
+    /// Who sent the request. Keys that do not match are looked up once more, since they may have been rotated.
+    pub(crate) async fn check(
         &self,
         request: &HttpRequest,
         form: &Form,
         now: OffsetDateTime,
     ) -> Result<Caller, ApiError> {
+        let keys = self.0.now().await;
+        let checked = Known(&keys).check(request, form, now);
+        let may_be_rotated = matches!(&checked, Err(error)
+            if matches!(error.code, ErrorCode::SignatureDoesNotMatch | ErrorCode::InvalidClientTokenId));
+        if may_be_rotated && self.0.differ(&keys).await {
+            return Known(&self.0.now().await).check(request, form, now);
+        }
+        checked
+    }
+}
+
+/// The keys of one moment.
+struct Known<'a>(&'a [Credentials]);
+
+impl Known<'_> {
+    fn check(&self, request: &HttpRequest, form: &Form, now: OffsetDateTime) -> Result<Caller, ApiError> {
         if let Some(header) = request.header("authorization") {
             return self.check_v4(request, header, now);
         }
@@ -89,7 +103,7 @@ impl Callers {
     }
 
     fn keys(&self, id: &str) -> Result<&Credentials, ApiError> {
-        self.0.get(id).ok_or_else(|| {
+        self.0.iter().find(|keys| keys.access_key_id == id).ok_or_else(|| {
             refused(
                 ErrorCode::InvalidClientTokenId,
                 "nobody here has this access key. Sign with a key that the service was given",
@@ -275,6 +289,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ferry_cloud::CredentialRef;
+
     use super::*;
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -295,9 +311,8 @@ mod tests {
     }
 
     fn check(request: &HttpRequest, now: OffsetDateTime) -> Result<Caller, ErrorCode> {
-        let callers = Callers::from_iter([keys()]);
         let body = String::from_utf8_lossy(&request.body).into_owned();
-        callers.check(request, &Form::parse(&request.query, &body), now).map_err(|error| error.code)
+        Known(&[keys()]).check(request, &Form::parse(&request.query, &body), now).map_err(|error| error.code)
     }
 
     #[test]
@@ -334,6 +349,21 @@ mod tests {
         let mut unknown = request();
         sign(&mut unknown, &Credentials { access_key_id: "OTHER".into(), ..keys() }, NOW);
         assert_eq!(check(&unknown, NOW), Err(ErrorCode::InvalidClientTokenId));
+    }
+
+    #[tokio::test]
+    async fn a_rotated_key_is_looked_up_when_a_signature_does_not_match() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), "AKID former").expect("written");
+        let keys = PeerKeys::look_up(vec![CredentialRef::File(file.path().into())]).await.expect("keys");
+        let callers = Callers::from(keys);
+        let mut signed = request();
+        sign(&mut signed, &self::keys(), NOW);
+        let ask = async |request: &HttpRequest| callers.check(request, &Form::parse("", ""), NOW).await;
+        std::fs::write(file.path(), "AKID secret").expect("written");
+        assert_eq!(ask(&signed).await.expect("a caller").name(), "AKID");
+        sign(&mut signed, &Credentials { secret_access_key: "former".into(), ..self::keys() }, NOW);
+        assert_eq!(ask(&signed).await.expect_err("former").code, ErrorCode::SignatureDoesNotMatch);
     }
 
     #[test]

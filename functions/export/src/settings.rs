@@ -20,6 +20,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use ferry_cloud::CredentialRef;
+use ferry_cloud::credentials::PeerKeys;
 use ferry_cloud::documents::Buckets as _;
 use ferry_cloud::lambda::{Stores, parse};
 use ferry_cloud::parameters::{self, SharedParameters};
@@ -30,7 +31,6 @@ use ferry_transfer::{Clock, Error, ErrorKind, Result};
 use serde::Deserialize;
 use time::Duration;
 
-use crate::auth::Callers;
 use crate::secrets::ParameterSecrets;
 use crate::service::{Limits, Service, ServiceParts, StationPlace};
 
@@ -127,14 +127,9 @@ impl Settings {
             ToldStores::Here(stores) => Stores::told(stores),
             ToldStores::Under(path) => Stores::under(path, Arc::clone(&parameters)),
         };
-        let mut keys = Vec::new();
-        for reference in &self.callers {
-            keys.push(reference.resolve().await?.ok_or_else(|| {
-                misconfigured(format!(
-                    "FERRY_EXPORT_CALLERS: {reference} points at no keys that requests could be signed with"
-                ))
-            })?);
-        }
+        let callers = PeerKeys::look_up(self.callers).await.map_err(|error| {
+            misconfigured("FERRY_EXPORT_CALLERS: nobody could sign a request".to_owned()).caused_by(error)
+        })?;
         let prefix = match self.state.prefix.trim_end_matches('/') {
             "" => String::new(),
             prefix => format!("{prefix}/"),
@@ -144,7 +139,7 @@ impl Settings {
             secrets: Arc::new(ParameterSecrets::new(parameters, &self.secrets_path)),
             buckets: Arc::new(stores),
             default_store: self.default_store,
-            callers: Callers::from_iter(keys),
+            callers: callers.into(),
             limits: self.limits,
             shipping_address: self.address,
             station: StationPlace::Elsewhere,

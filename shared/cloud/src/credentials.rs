@@ -5,6 +5,7 @@
 
 pub(crate) mod keyring;
 mod parse;
+mod peer_keys;
 mod provider;
 mod words;
 
@@ -21,6 +22,7 @@ use time::OffsetDateTime;
 use crate::parameters::{self, Parameters};
 
 pub(crate) use self::keyring::{Keyring, are_same};
+pub use self::peer_keys::PeerKeys;
 pub(crate) use self::provider::provider;
 
 /// Longest wait for a credential command.

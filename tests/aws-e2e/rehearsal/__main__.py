@@ -23,6 +23,7 @@ from rehearsal import exporting, stack
 from trials.servers import end, free_port, spawn, wait_for
 
 SECRET = "looks-like-a-secret-and-is-none"
+ROTATED = "looks-like-another-and-is-none"
 LIMIT_SECS = 150
 
 
@@ -70,11 +71,10 @@ class Rehearsal:
         """Two buckets, a task, its stores and their credentials, as a person would put them."""
         for bucket in ("source", "destination"):
             self.s3.create_bucket(Bucket=bucket)
-        keys = json.dumps({"access_key_id": "test", "secret_access_key": SECRET})
         store = json.dumps({"endpoint": self.emulator.endpoint, "credentials": "ssm:/ferry/credentials/lab"})
-        self.ssm.put_parameter(Name="/ferry/credentials/lab", Type="SecureString", Value=keys)
+        self.put_keys(SECRET)
         self.ssm.put_parameter(Name="/ferry/stores/lab", Type="String", Value=store)
-        exporting.prepare(self.ssm)
+        exporting.put(self.ssm, exporting.FORMER)
         # The schedule of the template fires before anybody could put a task with a stack that is there.
         for name, prefix in (("photos", ""), ("films", "films/")):
             task = {
@@ -83,6 +83,11 @@ class Rehearsal:
                 "destination": {"store": "s3", "bucket": "destination", "prefix": prefix},
             }
             self.ssm.put_parameter(Name=f"/ferry/tasks/{name}", Type="String", Value=json.dumps(task))
+
+    def put_keys(self, secret: str):
+        """What the store's requests and the events' senders are signed with."""
+        keys = json.dumps({"access_key_id": "test", "secret_access_key": secret})
+        self.ssm.put_parameter(Name="/ferry/credentials/lab", Type="SecureString", Overwrite=True, Value=keys)
 
     def ferry(self, *arguments: str, code: int = 0) -> str:
         """Runs the command line against the emulator; what it printed."""
@@ -145,6 +150,13 @@ class Rehearsal:
         return lines
 
 
+def signed(body: bytes, secret: str) -> dict[str, str]:
+    """The header of a sender."""
+    moment = str(int(time.time()))
+    digest = hmac.new(secret.encode(), moment.encode() + b"." + body, "sha256").hexdigest()
+    return {"x-ferry-signature": f"t={moment},v1={digest}"}
+
+
 def rehearse(root: Path, cache: Path, work: Path, emulator: Emulator) -> int:
     rehearsal = Rehearsal(root, work, emulator)
     template = stack.stage(root, work)
@@ -192,12 +204,14 @@ def rehearse(root: Path, cache: Path, work: Path, emulator: Emulator) -> int:
     event = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "eventTime": "2026-01-01T00:00:00Z",
                           "s3": {"bucket": {"name": "source"}, "object": {"key": "told", "size": 1}}}]}
     body = json.dumps(event).encode()
-    moment = str(int(time.time()))
-    digest = hmac.new(SECRET.encode(), moment.encode() + b"." + body, "sha256").hexdigest()
     rehearsal.check("an event that nobody signed is refused", rehearsal.tell(body, {}) in (401, 403))
-    status = rehearsal.tell(body, {"x-ferry-signature": f"t={moment},v1={digest}"})
+    status = rehearsal.tell(body, signed(body, SECRET))
     rehearsal.check("a signed event is taken", status in (200, 202, 204), status)
     rehearsal.check("and its object moves: URL, queue, worker", rehearsal.agree(30), rehearsal.difference())
+    rehearsal.put_keys(ROTATED)
+    status = rehearsal.tell(body, signed(body, ROTATED))
+    rehearsal.check("one that is signed with a rotated secret is taken", status in (200, 202, 204), status)
+    rehearsal.check("and with the former one no more", rehearsal.tell(body, signed(body, SECRET)) == 401)
 
     # The same from the command line: another task with a schedule of its own, run now and followed.
     task = rehearsal.work / "odd.yaml"
@@ -239,7 +253,7 @@ def rehearse(root: Path, cache: Path, work: Path, emulator: Emulator) -> int:
     copied = sum(line.get("ObjectsCopied", 0) for line in metrics)
     rehearsal.check("the workers' metrics are in the log", copied >= len(rehearsal.contents("source")), (copied, len(lines)))
     rehearsal.check("the export API's requests are in the log", any("CreateJob" in line for line in lines))
-    rehearsal.check("no secret is in any log line", not any(SECRET in line for line in lines))
+    rehearsal.check("no secret is in any log line", not any(secret in line for line in lines for secret in (SECRET, ROTATED)))
     shown = exporting.secrets_shown(rehearsal, lines)
     rehearsal.check("no password is in any log line or record", not shown, shown)
     state = rehearsal.contents(rehearsal.outputs["StateBucketName"])

@@ -11,6 +11,7 @@ import botocore.exceptions
 from botocore.config import Config
 
 CALLER = {"access_key_id": "LAPTOPKEY", "secret_access_key": "laptop-looks-like-a-secret"}
+FORMER = "laptop-looked-like-a-secret"
 PARAMETER = "/ferry/credentials/laptop"
 PASSWORD = "correct-horse-battery"
 MANIFEST = f"""manifestVersion:2.0
@@ -26,9 +27,9 @@ operations:
 """
 
 
-def prepare(ssm):
+def put(ssm, secret: str):
     """The key that requests are signed with, as a person would put it."""
-    ssm.put_parameter(Name=PARAMETER, Type="SecureString", Value=json.dumps(CALLER))
+    ssm.put_parameter(Name=PARAMETER, Type="SecureString", Overwrite=True, Value=json.dumps(CALLER | {"secret_access_key": secret}))
 
 
 @contextlib.contextmanager
@@ -65,7 +66,16 @@ def rehearse(rehearsal):
     """The life of two jobs, and where the password stands meanwhile."""
     host = urllib.parse.urlsplit(rehearsal.outputs["ExportUrl"]).netloc
     with resolving(host, rehearsal.emulator.endpoint):
+        rotate(rehearsal, client(host, FORMER), client(host))
         live(rehearsal, client(host), client(host, "guess"))
+
+
+def rotate(rehearsal, former, current):
+    """The key is another one from now on, and nothing is deployed for that."""
+    rehearsal.check("boto3 asks the export API", former.list_jobs()["Jobs"] == [])
+    put(rehearsal.ssm, CALLER["secret_access_key"])
+    rehearsal.check("and with a rotated key again", refusal(current.list_jobs) == "none")
+    rehearsal.check("the former key is none any more", refusal(former.list_jobs) == "SignatureDoesNotMatch")
 
 
 def live(rehearsal, jobs, stranger):
@@ -112,7 +122,7 @@ def parameters(rehearsal, path: str) -> dict[str, tuple[str, str]]:
 
 def secrets_shown(rehearsal, lines: list[str]) -> list[str]:
     """Where a password or the caller's secret shows and should not: log lines, records, or the emulator's own log."""
-    secrets = (PASSWORD, CALLER["secret_access_key"])
+    secrets = (PASSWORD, FORMER, CALLER["secret_access_key"])
     bucket = rehearsal.outputs["StateBucketName"]
     texts = {f"line {number}": line for number, line in enumerate(lines)}
     for key in rehearsal.contents(bucket):

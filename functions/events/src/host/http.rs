@@ -108,7 +108,7 @@ mod tests {
         let queue = MemoryQueue::new(MemoryQueueConfig::default());
         let clock = Arc::new(SystemClock);
         let handler = Handler {
-            rules: Rules::default(),
+            rules: Rules::default().into(),
             outbox: SharedOutbox::new(queue, Arc::clone(&clock) as _, Backoff::default()),
             clock,
             append_wait: Duration::ZERO,

@@ -137,7 +137,7 @@ impl Desk {
             deletes,
         };
         let handler = Handler {
-            rules,
+            rules: rules.into(),
             outbox: self.outbox.clone(),
             clock: Arc::clone(&self.clock),
             append_wait: APPEND_WAIT,

@@ -259,7 +259,7 @@ impl World {
             clock: Arc::clone(&clock),
         };
         let handler = Handler {
-            rules: Rules { deletes: EventDeletes::Send, ..Rules::default() },
+            rules: Rules { deletes: EventDeletes::Send, ..Rules::default() }.into(),
             outbox: SharedOutbox::new(Arc::clone(&queue) as _, Arc::clone(&clock), backoff),
             clock: Arc::clone(&clock),
             append_wait: Duration::from_secs(5),
