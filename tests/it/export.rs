@@ -1,5 +1,6 @@
 //! `ferry export`: jobs by hand and by hand-signed requests, onto a directory and into a container.
 
+mod archived;
 mod disk;
 mod killed;
 
@@ -34,7 +35,10 @@ struct World {
 
 impl World {
     async fn new(manifest: &str) -> Self {
-        let pair = Pair::start().await;
+        Self::over(Pair::start().await, manifest)
+    }
+
+    fn over(pair: Pair, manifest: &str) -> Self {
         for number in 0..30_u8 {
             pair.from().put_object(&format!("data/{number:02}.bin"), vec![number; usize::from(number) * 100]);
         }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_cloud::documents::Buckets;
 use ferry_device::job::{JobId, JobRecord, NewJob};
-use ferry_device::manifest::{Container, Manifest, Parsed, Restore, Strictness, redacted};
+use ferry_device::manifest::{Container, Manifest, Parsed, Strictness, redacted};
 use ferry_device::naming::FileSystem;
 use ferry_device::ntfs::Programs;
 use ferry_device::signature::Signature;
@@ -355,12 +355,6 @@ impl Service {
                     format!("x-include and x-exclude: {glob:?}: {bad}. Correct the pattern"),
                 ));
             }
-        }
-        if manifest.extensions.restore != Restore::Skip {
-            let code = ErrorCode::Manifest(ferry_device::manifest::Code::InvalidManifestField);
-            let message = "x-restore: archived objects cannot be restored by a job. Restore them first (ferry sync --restore), or \
-                           write x-restore: skip";
-            return Err(ApiError::new(code, message));
         }
         let mut checked = Checked { manifest, warnings };
         checked.warnings.extend(self.check_programs(&checked.manifest)?);

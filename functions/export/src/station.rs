@@ -7,26 +7,28 @@
 mod disk;
 mod feed;
 pub(crate) mod listing;
+mod log;
 mod medium;
+mod restoring;
+mod sources;
+mod upload;
 mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
 use ferry_device::container::Format;
 use ferry_device::documents::{Arrangement, BagInfo};
-use ferry_device::export_log::{LogWriter, NextMarker, Report, Status, report_key, write_planned};
+use ferry_device::export_log::Report;
 use ferry_device::job::{JobId, JobRecord, JobState};
-use ferry_device::manifest::{Layout, Manifest, Operation, Strictness};
+use ferry_device::manifest::{Layout, Manifest, Strictness};
 use ferry_device::ntfs::inside::InsideProgram;
-use ferry_device::plan::{Object, Plan};
+use ferry_device::plan::Plan;
 use ferry_device::target::disk::DeviceId;
 use ferry_device::target::{Target, Unauthorised};
 use ferry_device::verify::Verdict;
-use ferry_transfer::store::{BodyChecksum, PutRequest, WriteCondition};
-use ferry_transfer::{Attributes, Body, Key, SharedStore};
+use ferry_transfer::SharedStore;
 use time::Duration;
 
 use self::medium::Seal;
@@ -109,6 +111,10 @@ pub struct Progress {
     pub objects_done: AtomicU64,
     /// Bytes that are written.
     pub bytes_done: AtomicU64,
+    /// Archived objects that are being restored.
+    pub archived: AtomicU64,
+    /// Those that can be read already.
+    pub readable: AtomicU64,
 }
 
 /// A station.
@@ -197,6 +203,8 @@ async fn beat(
                 job.totals.bytes = progress.bytes.load(Relaxed);
                 job.totals.objects_done = progress.objects_done.load(Relaxed);
                 job.totals.bytes_done = progress.bytes_done.load(Relaxed);
+                job.totals.archived = progress.archived.load(Relaxed);
+                job.totals.readable = progress.readable.load(Relaxed);
                 job.lease_to(&name, service.now(), LEASE)
             })
             .await;
@@ -227,6 +235,10 @@ impl Run<'_> {
         let summary = plan.summary().clone();
         self.station.progress.objects.store(summary.objects, Relaxed);
         self.station.progress.bytes.store(summary.bytes, Relaxed);
+        if let Some(terms) = restoring::terms(self.manifest.extensions.restore) {
+            self.step(JobState::Restoring).await?;
+            restoring::restore(self, &plan, terms).await?;
+        }
         self.step(JobState::Planned).await?;
         self.step(JobState::Writing).await?;
         let seal = self.seal(format).await?;
@@ -258,10 +270,12 @@ impl Run<'_> {
         Ok(Some(Seal { format, password }))
     }
 
+    fn check_canceled(&self) -> Result<(), StationError> {
+        if self.canceled.load(Relaxed) { Err(StationError::Canceled(self.id.clone())) } else { Ok(()) }
+    }
+
     async fn step(&self, state: JobState) -> Result<(), StationError> {
-        if self.canceled.load(Relaxed) {
-            return Err(StationError::Canceled(self.id.clone()));
-        }
+        self.check_canceled()?;
         let service = &self.station.service;
         let changed = service.jobs().change(&self.id, |job| job.step(state, service.now())).await?;
         match changed {
@@ -297,72 +311,6 @@ impl Run<'_> {
         let location = self.station.service.location(&self.manifest, bucket);
         Ok(self.station.service.parts().buckets.bucket(&location).await?)
     }
-
-    /// Log and report, here and in the log bucket; then the job has ended.
-    async fn log(&self, plan: &Plan, verdict: Option<Verdict>) -> Result<Finished, StationError> {
-        let mut report = Report::of(plan, self.id.as_str())?;
-        let mut log = LogWriter::new(Vec::new())?;
-        write_planned(&mut log, plan)?;
-        let left_out = listing::left_out(&self.work)?;
-        let now = self.station.service.now();
-        for (object, is_archived) in &left_out.objects {
-            let status = if *is_archived { Status::Archived } else { Status::DeviceFull };
-            log.unplanned(now, object, status)?;
-            report.archived += u64::from(*is_archived);
-            report.no_room += u64::from(!is_archived);
-        }
-        report.next = left_out.next;
-        let next_manifest = match &report.next {
-            Some(next) => Some(self.write_next_manifest(next)?),
-            None => None,
-        };
-        let csv = log.into_inner()?;
-        let log_path = self.work.join("export-log.csv");
-        save(&log_path, &csv)?;
-        let json = serde_json::to_vec_pretty(&report).map_err(|error| {
-            ferry_transfer::Error::new(ferry_transfer::ErrorKind::Other, "no report").caused_by(error)
-        })?;
-        save(&self.work.join("export-report.json"), &json)?;
-        let bucket = self.bucket(&self.manifest.log_bucket).await?;
-        let prefix = &self.manifest.log_prefix;
-        put(&bucket, &ferry_device::export_log::log_key(prefix, self.id.as_str()), csv, "text/csv").await?;
-        put(&bucket, &report_key(prefix, self.id.as_str()), json, "application/json").await?;
-        let wrong = verdict.as_ref().map_or(0, |verdict| verdict.wrong);
-        let end =
-            if report.has_errors() || wrong > 0 { JobState::SuccessWithErrors } else { JobState::Complete };
-        let service = &self.station.service;
-        let errors = report.given_up + report.archived + report.no_room + wrong;
-        let ended = service
-            .jobs()
-            .change(&self.id, |mut job| {
-                job.totals.objects_done = report.written + report.directories;
-                job.totals.bytes_done = report.written_bytes;
-                job.totals.objects = plan.summary().objects;
-                job.totals.bytes = plan.summary().bytes;
-                job.totals.errors = errors;
-                job.step(end, service.now())
-            })
-            .await?;
-        let Some(Ok(job)) = ended else { return Err(StationError::Canceled(self.id.clone())) };
-        Ok(Finished { job, report, verdict, next_manifest, log: log_path })
-    }
-
-    /// The manifest that goes on where this medium ended. Its password is for its owner to fill in.
-    fn write_next_manifest(&self, next: &NextMarker) -> Result<PathBuf, StationError> {
-        let from = next.operation.saturating_sub(1) as usize;
-        let mut operations: Vec<Operation> = self.manifest.operations.iter().skip(from).cloned().collect();
-        if let Some(operation) = operations.first_mut() {
-            operation.begin_marker = next.begin_marker.clone().or(operation.begin_marker.take());
-        }
-        let manifest = Manifest { operations, ..self.manifest.clone() };
-        let password = manifest.password.as_ref().map(|_| "[the password of the next medium]");
-        let text = manifest
-            .to_text(password)
-            .replace("\"[the password of the next medium]\"", "[the password of the next medium]");
-        let path = self.work.join("next-manifest.txt");
-        save(&path, text.as_bytes())?;
-        Ok(path)
-    }
 }
 
 /// Why a target is refused.
@@ -395,24 +343,3 @@ fn save(path: &Path, bytes: &[u8]) -> Result<(), StationError> {
             .into()
     })
 }
-
-async fn put(store: &SharedStore, key: &str, bytes: Vec<u8>, content_type: &str) -> Result<(), StationError> {
-    let key = Key::new(key).map_err(|empty| {
-        ferry_transfer::Error::new(ferry_transfer::ErrorKind::InvalidInput, "the log has no key")
-            .caused_by(empty)
-    })?;
-    let attributes = Attributes { content_type: Some(content_type.to_owned()), ..Attributes::default() };
-    let body = Body::Bytes(Bytes::from(bytes));
-    let request = PutRequest {
-        key,
-        attributes,
-        body,
-        condition: WriteCondition::None,
-        checksum: BodyChecksum::default(),
-    };
-    store.put(request).await?;
-    Ok(())
-}
-
-/// An object that is not in the plan.
-pub(crate) type LeftOut = (Object, bool);

@@ -35,7 +35,7 @@ pub enum Status {
     Http(u16),
     /// Nothing of the job's, such as SIGNATURE.
     Ignored,
-    /// Archived, and the manifest does not ask for it to be restored.
+    /// Archived: the manifest does not ask for it to be restored, or it is archived once more.
     Archived,
     /// The medium is full; a job for the next begins with this object.
     DeviceFull,
@@ -106,6 +106,7 @@ impl<W: Write> LogWriter<W> {
             Outcome::Written => Status::Ok,
             Outcome::Changed => Status::Changed,
             Outcome::Missing => Status::Http(404),
+            Outcome::Archived => Status::Archived,
             Outcome::Failed => Status::Http(503),
         };
         let remapped = match &entry.place {
@@ -234,7 +235,7 @@ pub struct Report {
     pub remapped: u64,
     /// Objects that changed, vanished or could not be read; zeros stand in their place.
     pub given_up: u64,
-    /// Archived objects that were left out.
+    /// Archived objects that were left out, or could not be read when their turn came.
     pub archived: u64,
     /// Objects that had no room.
     pub no_room: u64,
@@ -267,6 +268,7 @@ impl Report {
                     report.written += 1;
                     report.written_bytes += line.entry.object.size_bytes;
                 }
+                Some(Outcome::Archived) => report.archived += 1,
                 Some(_) => report.given_up += 1,
             }
         }

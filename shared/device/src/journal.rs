@@ -25,6 +25,8 @@ pub enum Outcome {
     Changed,
     /// The object vanished; its place holds zeros.
     Missing,
+    /// It is archived, and was not to be read; its place holds zeros.
+    Archived,
     /// It could not be read; its place holds zeros.
     Failed,
 }

@@ -151,14 +151,10 @@ impl MountedMedium {
         path: &str,
         visit: &mut dyn FnMut(Found) -> Result<()>,
     ) -> Result<()> {
-        let mut names: Vec<_> = std::fs::read_dir(directory)
-            .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
-            .map_err(Error::io("list", directory))?
-            .into_iter()
-            .map(|entry| entry.path())
-            .collect();
-        names.sort();
-        for child in names {
+        // Files are met as they come, since there may be millions in one directory; directories wait until this one is closed.
+        let mut directories: Vec<(PathBuf, String)> = Vec::new();
+        for child in std::fs::read_dir(directory).map_err(Error::io("list", directory))? {
+            let child = child.map_err(Error::io("list", directory))?.path();
             let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_empty() && self.ignored.contains(&name) {
                 continue;
@@ -173,10 +169,10 @@ impl MountedMedium {
                 is_directory: metadata.is_dir(),
             })?;
             if metadata.is_dir() {
-                self.walk_directory(&child, &below, visit)?;
+                directories.push((child, below));
             }
         }
-        Ok(())
+        directories.iter().try_for_each(|(child, below)| self.walk_directory(child, below, visit))
     }
 }
 

@@ -19,6 +19,7 @@ use ferry_transfer::{Body, ETag, Error, ErrorKind, Key, ObjectHead, SharedStore}
 use futures::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 
+use super::sources::Sources;
 use super::{Run, StationError};
 
 /// Objects asked for ahead of the one that is written.
@@ -122,24 +123,15 @@ async fn feed(
     done_files: u64,
     sender: &mpsc::Sender<Message>,
 ) -> Result<(), StationError> {
-    let mut stores = std::collections::BTreeMap::new();
-    for operation in &run.manifest.operations {
-        stores.insert(operation.export_bucket.clone(), run.bucket(&operation.export_bucket).await?);
-    }
-    let stores = Arc::new(stores);
+    let sources = Arc::new(Sources::connect(run).await?);
     let files = plan.entries()?.filter(|entry| entry.as_ref().map_or(true, |entry| entry.place.is_file()));
     let skipped = usize::try_from(done_files).unwrap_or(usize::MAX);
     let mut fetches = stream::iter(files.skip(skipped))
         .map(|entry| {
-            let stores = Arc::clone(&stores);
+            let sources = Arc::clone(&sources);
             async move {
                 let object = entry?.object;
-                let store = stores.get(&object.bucket).cloned().ok_or_else(|| {
-                    StationError::Job(format!(
-                        "the plan names the bucket {}, the manifest does not",
-                        object.bucket
-                    ))
-                })?;
+                let store = Arc::clone(sources.of(&object)?);
                 let fetched = fetch(&store, &object).await;
                 Ok::<Fetched, StationError>((object, store, fetched))
             }
@@ -188,6 +180,7 @@ fn outcome(error: &Error) -> Outcome {
     match error.kind() {
         ErrorKind::PreconditionFailed => Outcome::Changed,
         ErrorKind::NotFound => Outcome::Missing,
+        ErrorKind::Archived => Outcome::Archived,
         _ => Outcome::Failed,
     }
 }

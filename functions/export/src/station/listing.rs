@@ -1,6 +1,6 @@
 //! What a job's manifest selects, in its order.
 //!
-//! Owns: listing operations one after the other, each in key order; leaving out archived objects; and the cut where the medium is full. Does not own: names on
+//! Owns: listing operations one after the other, each in key order; leaving out archived objects that are not to be restored; and the cut where the medium is full. Does not own: names on
 //! the medium. Invariants: an object that was listed is in the plan or among those left out; behind the first that has no room nothing is
 //! planned, so that the last key is a valid `beginMarker`; memory does not grow with the listing.
 
@@ -22,23 +22,17 @@ use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::medium::room_of;
-use super::{LeftOut, Run, StationError};
+use super::{Run, StationError, restoring};
 
 const LEFT_OUT: &str = "left-out.jsonl";
 const CUT: &str = "cut.json";
 
-/// One line of the objects that are not in the plan.
+/// An object that is not in the plan.
 #[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    object: Object,
-    is_archived: bool,
-}
-
-/// What is not in the plan, and where the next medium begins.
-#[derive(Debug, Default)]
-pub(super) struct LeftOutObjects {
-    pub(super) objects: Vec<LeftOut>,
-    pub(super) next: Option<NextMarker>,
+pub(super) struct LeftOut {
+    pub(super) object: Object,
+    /// Or it had no room.
+    pub(super) is_archived: bool,
 }
 
 /// Lists and plans.
@@ -57,6 +51,7 @@ pub(super) async fn plan(run: &Run<'_>, arrangement: Arrangement) -> Result<Plan
     let mut planner = Planner::new(&run.work, rules)?;
     let mut left_out = BufWriter::new(create(&run.work.join(LEFT_OUT))?);
     let globs = Globs::of(manifest);
+    let leaves_archived_out = restoring::terms(manifest.extensions.restore).is_none();
     let mut next: Option<NextMarker> = None;
     for (number, operation) in (0_u32..).zip(&manifest.operations) {
         let Some((after, until)) = range(operation) else { continue };
@@ -71,8 +66,8 @@ pub(super) async fn plan(run: &Run<'_>, arrangement: Arrangement) -> Result<Plan
             if !operation.selects(key) || !globs.select(key) {
                 continue;
             }
-            let is_archived =
-                entry.storage_class.as_ref().is_some_and(ferry_transfer::StorageClass::is_archive);
+            let is_archived = leaves_archived_out
+                && entry.storage_class.as_ref().is_some_and(ferry_transfer::StorageClass::is_archive);
             let object = object(number, &operation.export_bucket, &entry);
             if next.is_none() && !is_archived && !room.take(&base, key, object.size_bytes)? {
                 next = Some(NextMarker { operation: number + 1, begin_marker: last.clone() });
@@ -80,7 +75,7 @@ pub(super) async fn plan(run: &Run<'_>, arrangement: Arrangement) -> Result<Plan
             if is_archived || next.is_some() {
                 write_line(
                     &mut left_out,
-                    &Line { object, is_archived: is_archived && next.is_none() },
+                    &LeftOut { object, is_archived: is_archived && next.is_none() },
                     &run.work,
                 )?;
             } else {
@@ -145,26 +140,30 @@ fn object(operation: u32, bucket: &str, entry: &Entry) -> Object {
     }
 }
 
-/// What was not planned, as the listing found it.
-pub(super) fn left_out(work: &Path) -> Result<LeftOutObjects, StationError> {
+/// What was not planned, as the listing found it, one after the other.
+pub(super) fn left_out(
+    work: &Path,
+) -> Result<impl Iterator<Item = Result<LeftOut, StationError>>, StationError> {
     let path = work.join(LEFT_OUT);
     let file = File::open(&path).map_err(failed(&path))?;
-    let mut objects = Vec::new();
-    for line in BufReader::new(file).lines() {
-        let line: Line =
-            serde_json::from_str(&line.map_err(failed(&path))?).map_err(|e| failed(&path)(e.into()))?;
-        objects.push((line.object, line.is_archived));
-    }
-    let cut = work.join(CUT);
-    let next = std::fs::read(&cut).map_err(failed(&cut))?;
-    Ok(LeftOutObjects { objects, next: serde_json::from_slice(&next).map_err(|e| failed(&cut)(e.into()))? })
+    Ok(BufReader::new(file).lines().map(move |line| {
+        let line = line.map_err(failed(&path))?;
+        serde_json::from_str(&line).map_err(|e| failed(&path)(e.into()))
+    }))
+}
+
+/// Where the next medium begins; `None` where everything had room.
+pub(super) fn next(work: &Path) -> Result<Option<NextMarker>, StationError> {
+    let path = work.join(CUT);
+    let cut = std::fs::read(&path).map_err(failed(&path))?;
+    serde_json::from_slice(&cut).map_err(|e| failed(&path)(e.into()))
 }
 
 fn create(path: &Path) -> Result<File, StationError> {
     File::create(path).map_err(failed(path))
 }
 
-fn write_line(to: &mut impl std::io::Write, line: &Line, work: &Path) -> Result<(), StationError> {
+fn write_line(to: &mut impl std::io::Write, line: &LeftOut, work: &Path) -> Result<(), StationError> {
     serde_json::to_writer(&mut *to, line)
         .map_err(std::io::Error::from)
         .and_then(|()| to.write_all(b"\n"))

@@ -58,6 +58,12 @@ pub struct Totals {
     pub bytes_done: u64,
     /// Objects that are not, and why is in the log.
     pub errors: u64,
+    /// Archived objects that are being restored.
+    #[serde(default)]
+    pub archived: u64,
+    /// Those that can be read already.
+    #[serde(default)]
+    pub readable: u64,
 }
 
 /// A station's claim to a job. It lapses, so that a station that was killed holds nothing up.
@@ -225,6 +231,10 @@ impl JobRecord {
         if matches!(self.state, JobState::Writing | JobState::Verifying) && objects > 0 {
             let share = if bytes == 0 { 100 } else { u128::from(bytes_done) * 100 / u128::from(bytes) };
             return format!("{} {objects_done} of {objects} objects, {share} %.", self.state.message());
+        }
+        let Totals { archived, readable, .. } = self.totals;
+        if self.state == JobState::Restoring && archived > 0 {
+            return format!("{} {readable} of {archived} can be read.", self.state.message());
         }
         self.state.message().to_owned()
     }
