@@ -25,7 +25,7 @@ const AT_ONCE: usize = 16;
 /// The first and the longest pause between two looks.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// The slowest that Amazon names is 48 hours, for bulk restores from Deep Archive (RestoreObject, "retrieval options").
+/// The slowest that Amazon names is 48 hours, for bulk restores from Deep Archive (`RestoreObject`, "retrieval options").
 const WAIT_MAX: time::Duration = time::Duration::hours(72);
 
 /// What is asked for; `None` where archived objects are left out.

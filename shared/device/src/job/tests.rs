@@ -89,7 +89,7 @@ fn two_stations_never_hold_one_job() {
 fn a_running_job_tells_how_far_it_is() {
     let mut job = job();
     job.state = JobState::Writing;
-    job.totals = Totals { objects: 4, bytes: 200, objects_done: 3, bytes_done: 50, errors: 0 };
+    job.totals = Totals { objects: 4, bytes: 200, objects_done: 3, bytes_done: 50, ..Totals::default() };
     assert_eq!(job.progress_message(), "Objects are being copied. 3 of 4 objects, 25 %.");
 }
 
