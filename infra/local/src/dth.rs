@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use ferry_cloud::{CredentialRef, StoreConfig};
 use ferry_transfer::CompareMode;
 use ferry_transfer::attribute_rules::{AttributeRules, CannedAcl, WriteEncryption};
+use ferry_transfer::key_source::{KeySource, PrefixSet};
 use ferry_transfer::task::{Location, StorageClassRule, Task};
 
 use crate::exit::UsageError;
@@ -102,8 +103,15 @@ pub fn settings(text: &str) -> Result<BTreeMap<String, String>, UsageError> {
     Ok(settings.into_iter().map(|(name, value)| (by_name(name), value)).collect())
 }
 
-/// Makes a task of settings.
-pub fn import(name: &str, settings: &BTreeMap<String, String>) -> Result<Imported, UsageError> {
+/// Longest task that fits a parameter, where a deployment keeps it (AWS Systems Manager, "Managing parameter tiers": 8 KiB).
+const TASK_BYTES_MAX: usize = 8 << 10;
+
+/// Makes a task of settings, and of the text of its list of prefixes.
+pub fn import(
+    name: &str,
+    settings: &BTreeMap<String, String>,
+    prefix_list: Option<&str>,
+) -> Result<Imported, UsageError> {
     let mut remarks = Vec::new();
     let get = |name: &str| settings.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let is = |name: &str| {
@@ -125,7 +133,12 @@ pub fn import(name: &str, settings: &BTreeMap<String, String>) -> Result<Importe
     // It puts the prefix before the whole key, and a slash between.
     let inserted =
         get("DEST_PREFIX").map(|prefix| format!("{}/", prefix.trim_matches('/'))).unwrap_or_default();
-    let prefix = get("SRC_PREFIX").unwrap_or_default();
+    let keys = keys(&get, prefix_list, &mut remarks)?;
+    let prefix = match keys {
+        // Its finder lists either the one or the others.
+        KeySource::Prefixes(_) => "",
+        _ => get("SRC_PREFIX").unwrap_or_default(),
+    };
     let end = |store: &str, bucket: &str, prefix: String| Location {
         store: store.to_owned(),
         bucket: bucket.to_owned(),
@@ -136,6 +149,7 @@ pub fn import(name: &str, settings: &BTreeMap<String, String>) -> Result<Importe
         end("source", need("SRC_BUCKET")?, prefix.to_owned()),
         end("destination", need("DEST_BUCKET")?, format!("{inserted}{prefix}")),
     );
+    task.keys = keys;
     task.attributes = attributes(&get, &mut remarks)?;
     task.compare = if is("SKIP_COMPARE") { CompareMode::Always } else { CompareMode::Auto };
     if task.compare == CompareMode::Auto {
@@ -145,13 +159,6 @@ pub fn import(name: &str, settings: &BTreeMap<String, String>) -> Result<Importe
     }
     if let Some(class) = get("DEST_STORAGE_CLASS") {
         task.storage_class = StorageClassRule::Fixed(class.to_owned());
-    }
-    if let Some(list) = get("SRC_PREFIX_LIST") {
-        let from = get("SRC_PREFIX_LIST_BUCKET").or_else(|| get("SRC_BUCKET")).unwrap_or_default();
-        remarks.push(format!(
-            "the prefixes stand in {list} of bucket {from}: write them into `keys: {{prefixes: [..]}}` of the task, which lists everything \
-             as it is"
-        ));
     }
     if get("INCLUDE_METADATA").is_some() && !is("INCLUDE_METADATA") {
         remarks.push("attributes travel with every object; Data Transfer Hub left them out".to_owned());
@@ -164,7 +171,55 @@ pub fn import(name: &str, settings: &BTreeMap<String, String>) -> Result<Importe
     for name in settings.keys().filter(|name| !known(name)) {
         remarks.push(format!("{name} is no setting that is known here, and was left out"));
     }
+    let task_bytes = serde_saphyr::to_string(&task).map_or(0, |text| text.len());
+    if task_bytes > TASK_BYTES_MAX {
+        remarks.push(format!(
+            "with its prefixes the task has {task_bytes} bytes, and a deployment's parameter takes {TASK_BYTES_MAX}: divide the list over several \
+             tasks, or run it with ferry sync --prefixes-from"
+        ));
+    }
     Ok(Imported { task, stores, remarks })
+}
+
+/// Where the keys come from: a listing, of everything or under the prefixes of a list.
+fn keys<'a>(
+    get: &impl Fn(&str) -> Option<&'a str>,
+    prefix_list: Option<&str>,
+    remarks: &mut Vec<String>,
+) -> Result<KeySource, UsageError> {
+    let (named, text) = match (get("SRC_PREFIX_LIST"), prefix_list) {
+        (None, None) => return Ok(KeySource::Listing),
+        (None, Some(_)) => {
+            let message = format!("--prefix-list is there, and {} is not set", spelled("SRC_PREFIX_LIST"));
+            return Err(UsageError(message));
+        }
+        (Some(named), text) => (named, text),
+    };
+    let Some(text) = text else {
+        let from = get("SRC_PREFIX_LIST_BUCKET").or_else(|| get("SRC_BUCKET")).unwrap_or_default();
+        remarks.push(format!(
+            "the prefixes stand in {named} of bucket {from}: fetch it and import again with --prefix-list FILE; as it is, the task lists everything"
+        ));
+        return Ok(KeySource::Listing);
+    };
+    // Its own reader stumbles over blank lines and keeps the CR of CRLF; nobody means either.
+    let lines = text.lines().filter(|line| !line.is_empty()).map(str::to_owned);
+    let prefixes: Vec<String> = lines.collect();
+    if prefixes.is_empty() {
+        return Err(UsageError(
+            "--prefix-list: there is no prefix in it, so nothing would be copied".to_owned(),
+        ));
+    }
+    let count = prefixes.len();
+    let prefixes = PrefixSet::from(prefixes);
+    let within = count - prefixes.iter().count();
+    if within > 0 {
+        remarks.push(format!("{within} of {count} prefixes lie within others, which list them already"));
+    }
+    if let Some(prefix) = get("SRC_PREFIX") {
+        remarks.push(format!("the prefix {prefix} counts for nothing beside a list of prefixes, as before"));
+    }
+    Ok(KeySource::Prefixes(prefixes))
 }
 
 fn source_store<'a>(
@@ -288,8 +343,8 @@ mod tests {
 
     #[test]
     fn the_file_and_the_environment_become_the_same_task() {
-        let [file, environment] =
-            [YAML, ENVIRONMENT].map(|text| import("hz", &settings(text).expect("settings")).expect("a task"));
+        let [file, environment] = [YAML, ENVIRONMENT]
+            .map(|text| import("hz", &settings(text).expect("settings"), None).expect("a task"));
         assert_eq!(file, environment);
         let task = &file.task;
         assert_eq!(task.source.to_string(), "source://photos/raw/");
@@ -311,13 +366,17 @@ mod tests {
     fn every_kind_of_source_makes_a_store() {
         for kind in ["Amazon_S3", "Aliyun_OSS", "Tencent_COS", "Qiniu_Kodo", "Google_GCS"] {
             let text = format!("SOURCE_TYPE={kind}\nSRC_BUCKET=a\nSRC_REGION=r-1\nDEST_BUCKET=b\n");
-            let imported = import("t", &settings(&text).expect("settings")).expect(kind);
+            let imported = import("t", &settings(&text).expect("settings"), None).expect(kind);
             assert_eq!(imported.stores["source"].credentials, CredentialRef::Anonymous, "{kind}");
         }
-        let wrong =
-            import("t", &settings("SOURCE_TYPE=Azure\nSRC_BUCKET=a\nDEST_BUCKET=b\n").expect("settings"));
+        let wrong = import(
+            "t",
+            &settings("SOURCE_TYPE=Azure\nSRC_BUCKET=a\nDEST_BUCKET=b\n").expect("settings"),
+            None,
+        );
         assert!(wrong.expect_err("unknown").0.contains("srcType (SOURCE_TYPE)"));
-        let missing = import("t", &settings("DEST_BUCKET=b\n").expect("settings")).expect_err("no source").0;
+        let missing =
+            import("t", &settings("DEST_BUCKET=b\n").expect("settings"), None).expect_err("no source").0;
         assert!(missing.contains("srcBucket"), "{missing}");
     }
 
@@ -327,9 +386,34 @@ mod tests {
             "t",
             &settings("SRC_BUCKET=a\nDEST_BUCKET=b\nSRC_SKY=blue\nSRC_PREFIX_LIST=list.txt\n")
                 .expect("settings"),
+            None,
         );
         let remarks = imported.expect("a task").remarks.join("\n");
         assert!(remarks.contains("SRC_SKY") && remarks.contains("list.txt"), "{remarks}");
+    }
+
+    #[test]
+    fn a_list_of_prefixes_is_taken_over() {
+        let told =
+            settings("SRC_BUCKET=a\nDEST_BUCKET=b\nDEST_PREFIX=hz\nSRC_PREFIX=raw/\nSRC_PREFIX_LIST=l.txt\n");
+        let told = told.expect("settings");
+        let list = |text: &str| import("t", &told, Some(text));
+        let imported = list("2010/b/\r\n\r\n2010/a \n2010/b/c\n").expect("a task");
+        let KeySource::Prefixes(prefixes) = &imported.task.keys else { panic!("{imported:?}") };
+        assert_eq!(prefixes.iter().collect::<Vec<_>>(), ["2010/a ", "2010/b/"]);
+        let ends = [&imported.task.source, &imported.task.destination].map(ToString::to_string);
+        assert_eq!(ends, ["source://a/", "destination://b/hz/"]);
+        let remarks = imported.remarks.join("\n");
+        assert!(
+            remarks.contains("1 of 3") && remarks.contains("raw/") && !remarks.contains("l.txt"),
+            "{remarks}"
+        );
+        let many = (0..1_000).map(|number| format!("{number:08}/")).collect::<Vec<_>>().join("\n");
+        let remarks = list(&many).expect("a task").remarks.join("\n");
+        assert!(remarks.contains("--prefixes-from"), "{remarks}");
+        assert!(list("\n\n").expect_err("nothing").0.contains("no prefix"));
+        let unnamed = settings("SRC_BUCKET=a\nDEST_BUCKET=b\n").expect("settings");
+        assert!(import("t", &unnamed, Some("x")).expect_err("no list").0.contains("srcPrefixList"));
     }
 
     /// What its finder, its event rules and its tutorial for OSS put on the queue.

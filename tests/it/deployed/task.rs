@@ -136,10 +136,12 @@ async fn a_task_of_data_transfer_hub_becomes_two_files_that_can_be_put() {
     let deployed = Deployment::start().await;
     let directory = deployed.pair.directory();
     let dth = "srcType: Amazon_S3\nsrcEndpoint: http://127.0.0.1:1\nsrcBucket: docks\nsrcCredential: harbour\n\
-               destBucket: beach\ndestRegion: us-west-2\noptions: {finderDepth: 3}\n";
+               srcPrefixList: list.txt\ndestBucket: beach\ndestRegion: us-west-2\noptions: {finderDepth: 3}\n";
+    std::fs::write(directory.join("list.txt"), "2010/\r\n2011/\r\n").expect("written");
     std::fs::write(directory.join("dth.yaml"), dth).expect("written");
     std::fs::create_dir(directory.join("out")).expect("made");
-    let import = || deployed.ferry(["task", "import-dth", "dth.yaml", "--name", "docks", "--out", "out"]);
+    let args = ["dth.yaml", "--prefix-list", "list.txt", "--name", "docks", "--out", "out"];
+    let import = || deployed.ferry(["task", "import-dth"]).args(args);
     import().run().await.expect_code(0);
     import().run().await.expect_refusal(&["nothing is overwritten"]);
     let put = deployed.ferry(["task", "put", "out/docks.yaml", "--config", "out/ferry.yaml"]).run().await;
@@ -148,4 +150,10 @@ async fn a_task_of_data_transfer_hub_becomes_two_files_that_can_be_put() {
         serde_json::from_str(&deployed.control.parameter("/ferry/stores/source").expect("a store").value)
             .expect("JSON");
     assert_eq!(store["credentials"], "ssm:/ferry/credentials/harbour");
+    let task: ferry_transfer::task::Task = ferry_cloud::lambda::parse(
+        "docks",
+        &deployed.control.parameter("/ferry/tasks/docks").expect("a task").value,
+    )
+    .expect("a task");
+    assert!(task.keys.covers("2010/a") && !task.keys.covers("2012/a"), "{task:?}");
 }

@@ -73,6 +73,9 @@ pub struct ImportDthArgs {
     /// Its config.yaml, or a file of NAME=value lines as its environment has them; - is the standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Its list of prefixes, one on each line, where it has one: a copy of the object that srcPrefixList names
+    #[arg(long, value_name = "FILE")]
+    pub prefix_list: Option<PathBuf>,
     /// The task's name
     #[arg(long, value_name = "NAME", default_value = "dth")]
     pub name: String,

@@ -14,7 +14,8 @@ use crate::exit::{Exit, UsageError, print, say};
 
 /// Writes the task and its stores, or prints them as JSON.
 pub(super) fn run(args: &ImportDthArgs, output: &OutputArgs) -> Result<Exit> {
-    let imported = dth::import(&args.name, &dth::settings(&read(&args.file)?)?)?;
+    let prefixes = args.prefix_list.as_deref().map(read).transpose()?;
+    let imported = dth::import(&args.name, &dth::settings(&read(&args.file)?)?, prefixes.as_deref())?;
     if output.json {
         let stores = json!({ "stores": imported.stores });
         print(&json!({ "task": imported.task, "config": stores, "remarks": imported.remarks }).to_string());
