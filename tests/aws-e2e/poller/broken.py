@@ -79,6 +79,34 @@ def hanging(world: World):
         assert set(again) == {"2"}, again
 
 
+@trial("the finder is killed in mid-listing, and then runs out of time again and again: no name is left out")
+def interrupted_scan(world: World):
+    with Stack(world, "scan", visibility_secs=21) as stack:
+        items = bulk(200)
+        objects.fill(stack.s3, stack.source, items)
+        # It stops twenty seconds before its time is up, and lists four pages until then.
+        finder, turn = stack.function("finder", 21), threading.Lock()
+
+        def wait(_request: Request):
+            with turn:
+                time.sleep(0.25)
+
+        listings = lambda request: request.kind == "LIST"  # noqa: E731
+        stack.source_proxy.page_size = 20
+        stack.source_proxy.reset(Rule(listings, before=wait, after=_At(3, lambda: finder.signal(signal.SIGKILL))))
+        stack.send({"action": "scan", "task": "scan", "run": "interrupted"}, lane="scans")
+        scans = stack.mapping(finder, "scans")
+        with scans:
+            stack.until_done("scans")
+        failed = [each for each in scans.invocations if each.error]
+        assert [each.error for each in failed] == ["Runtime.ExitError"] and not failed[0].deleted, failed
+        assert len(scans.invocations) >= 4, f"the rest of the range was put off {len(scans.invocations) - 2} times"
+        with stack.mapping(stack.worker()):
+            stack.until_done()
+        stack.assert_same()
+        stack.assert_no_dead_letters()
+
+
 class _NarrowLine:
     """Lets parts pass one after the other; one that would have to wait for too long never arrives."""
 

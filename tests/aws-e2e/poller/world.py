@@ -27,15 +27,17 @@ SECRETS = {
     "a store's session token": "store-session-token-e20b9f66",
     "the senders' secret": "senders-secret-18f4aa03d5",
 }
+# The queues of a stack but its dead letters, in the order that work goes through them.
+WORK = ("scans", "jobs", "large")
 # How long anything may take before a trial has failed: several times what it takes on a busy machine.
 LIMIT_SECS = 100
 
 
-def until(what: str, holds: Callable[[], bool], limit_secs: float = LIMIT_SECS):
+def until(what: str, holds: Callable[[], bool]):
     """Waits until that is so."""
-    deadline = time.monotonic() + limit_secs
+    deadline = time.monotonic() + LIMIT_SECS
     while not holds():
-        assert time.monotonic() < deadline, f"waited {limit_secs} s in vain until {what}"
+        assert time.monotonic() < deadline, f"waited {LIMIT_SECS} s in vain until {what}"
         time.sleep(0.2)
 
 
@@ -112,7 +114,7 @@ class Stack:
         self.queues = {"dead": self._queue("dead", {})}
         redrive = {"deadLetterTargetArn": self.arn("dead"), "maxReceiveCount": self.max_receive_count}
         attributes = {"VisibilityTimeout": str(self.visibility_secs), "RedrivePolicy": json.dumps(redrive)}
-        self.queues |= {lane: self._queue(lane, attributes) for lane in ("jobs", "large", "scans")}
+        self.queues |= {lane: self._queue(lane, attributes) for lane in WORK}
 
         keys = {
             "access_key_id": "AKIASTORE",
@@ -195,7 +197,7 @@ class Stack:
         names = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
         count = 0
         # In the order that work goes, so that nothing moves from a queue that is still to be counted to one that has been.
-        for lane in lanes or ("scans", "jobs", "large"):
+        for lane in lanes or WORK:
             attributes = self.sqs.get_queue_attributes(QueueUrl=self.queues[lane], AttributeNames=names)["Attributes"]
             count += sum(int(attributes[name]) for name in names)
         return count
@@ -217,9 +219,9 @@ class Stack:
         reason = lambda letter: letter.get("MessageAttributes", {}).get("ferry-reason", {}).get("StringValue", "")  # noqa: E731
         return {letter["Body"]: reason(letter) for letter in letters}
 
-    def until_done(self, limit_secs: float = LIMIT_SECS):
-        """Waits until no queue holds anything."""
-        until(f"the queues of {self.name} are empty", lambda: self.waiting() == 0, limit_secs)
+    def until_done(self, *lanes: str):
+        """Waits until none of these queues, or no queue of work, holds anything."""
+        until(f"the queues of {self.name} are empty", lambda: self.waiting(*lanes) == 0)
 
     def assert_same(self, with_etag: bool = True):
         """Both buckets hold the same, byte by byte and header by header, read past the proxies."""
