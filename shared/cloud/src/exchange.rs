@@ -1,17 +1,24 @@
 //! One HTTP request and its answer.
 //!
 //! Owns: sending it once over the process's own connections, with TLS and through proxies as for stores. Does not own: signatures, repetition and
-//! what an answer means. Invariant: any answer is one; an error means that there was none.
+//! what an answer means. Invariants: any answer is one, an error means that there was none; no body of either is ever logged, at whatever
+//! level, since it may hold a secret.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
+use aws_smithy_runtime_api::client::orchestrator::{
+    HttpRequest, HttpResponse, OrchestratorError, SensitiveOutput,
+};
+use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::Layer;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
 use ferry_transfer::chain;
 use http::HeaderMap;
+use http_body_util::Full;
 
 use crate::http_client;
 
@@ -19,7 +26,7 @@ use crate::http_client;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came back.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Answer {
     /// The status.
     pub status: u16,
@@ -27,6 +34,15 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The whole body: these are small.
     pub body: Bytes,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Never made: a refusal is an answer.
@@ -41,6 +57,8 @@ pub async fn exchange(request: http::Request<Bytes>) -> Result<Answer, String> {
         request.uri().scheme_str().unwrap_or("https"),
         request.uri().authority().map_or("", http::uri::Authority::as_str)
     );
+    let mut layer = Layer::new("exchange");
+    layer.store_put(SensitiveOutput);
     let operation = Operation::builder()
         .service_name("aws")
         .operation_name("exchange")
@@ -55,7 +73,12 @@ pub async fn exchange(request: http::Request<Bytes>) -> Result<Answer, String> {
                 .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                 .build(),
         )
-        .serializer(|request: http::Request<Bytes>| Ok(HttpRequest::try_from(request.map(SdkBody::from))?))
+        .runtime_plugin(StaticRuntimePlugin::new().with_config(layer.freeze()))
+        // A body that is not shown by whoever prints the request, as bytes would be.
+        .serializer(|request: http::Request<Bytes>| {
+            let request = request.map(|body| SdkBody::from_body_1_x(Full::new(body)));
+            Ok(HttpRequest::try_from(request)?)
+        })
         .deserializer(|response: &HttpResponse| -> Result<Answer, OrchestratorError<Never>> {
             let mut headers = HeaderMap::new();
             for (name, value) in response.headers() {
@@ -73,4 +96,47 @@ pub async fn exchange(request: http::Request<Bytes>) -> Result<Answer, String> {
         })
         .build();
     operation.invoke(request).await.map_err(|error| chain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ferry_testkit::control_plane::ControlPlane;
+    use tempfile::NamedTempFile;
+    use tracing::Level;
+
+    use crate::aws_api::{AwsApi, Service};
+    use crate::parameters::{Parameters as _, Secrecy, SsmParameters};
+
+    #[tokio::test]
+    async fn nothing_secret_is_logged_at_the_most_talkative_level() {
+        let log = NamedTempFile::new().expect("a file");
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
+            .with_writer(Arc::new(log.reopen().expect("the same file")))
+            .finish();
+        let server = ControlPlane::start().await.expect("a server");
+        let keys = aws_credential_types::Credentials::new(
+            "AKID",
+            "the-secret-key",
+            Some("the-session-token".to_owned()),
+            None,
+            "test",
+        );
+        let parameters = SsmParameters(AwsApi::at(Service::Ssm, &server.endpoint(), keys));
+        let (said, heard) = {
+            let _logged = tracing::subscriber::set_default(subscriber);
+            let said = parameters.put("/ferry/credentials/lab", "the-parameter", Secrecy::Secret).await;
+            (said, parameters.get("/ferry/credentials/lab").await)
+        };
+        assert_eq!((said.expect("written"), heard.expect("read").as_deref()), (1, Some("the-parameter")));
+        let log = std::fs::read_to_string(log.path()).expect("the log");
+        assert!(log.contains("transmitting request") && log.contains("AmazonSSM.PutParameter"), "{log}");
+        for secret in ["the-secret-key", "the-session-token", "the-parameter"] {
+            let as_numbers = format!("{:?}", secret.as_bytes());
+            assert!(!log.contains(secret), "{secret}: {log}");
+            assert!(!log.contains(as_numbers.trim_matches(['[', ']'])), "{secret} as numbers: {log}");
+        }
+    }
 }
