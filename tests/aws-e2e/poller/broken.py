@@ -16,15 +16,15 @@ def _is_write(request: Request) -> bool:
 
 
 class _At:
-    """Does something once, at the time when so many writes have reached the store and their worker does not know it yet."""
+    """Does something once, when so many requests have reached the store and whoever sent the last of them does not know it yet."""
 
     def __init__(self, count: int, act):
         self.left, self.act, self.lock, self.done = count, act, threading.Lock(), threading.Event()
 
-    def __call__(self, _request: Request, response: Response) -> Response:
+    def __call__(self, request: Request, response: Response) -> Response:
         with self.lock:
-            self.left -= 1
-            if self.left == 0:
+            self.left -= not request.is_abandoned()
+            if self.left == 0 and not self.done.is_set():
                 self.act()
                 self.done.set()
         return response
@@ -81,18 +81,18 @@ def hanging(world: World):
 
 @trial("the finder is killed in mid-listing, and then runs out of time again and again: no name is left out")
 def interrupted_scan(world: World):
-    with Stack(world, "scan", visibility_secs=21) as stack:
+    with Stack(world, "scan", visibility_secs=22) as stack:
         items = bulk(200)
         objects.fill(stack.s3, stack.source, items)
-        # It stops twenty seconds before its time is up, and lists four pages until then.
-        finder, turn = stack.function("finder", 21), threading.Lock()
+        # It stops twenty seconds before its time is up, and lists eight of twenty pages until then.
+        finder, turn = stack.function("finder", 22), threading.Lock()
 
         def wait(_request: Request):
             with turn:
                 time.sleep(0.25)
 
         listings = lambda request: request.kind == "LIST"  # noqa: E731
-        stack.source_proxy.page_size = 20
+        stack.source_proxy.page_size = 10
         stack.source_proxy.reset(Rule(listings, before=wait, after=_At(3, lambda: finder.signal(signal.SIGKILL))))
         stack.send({"action": "scan", "task": "scan", "run": "interrupted"}, lane="scans")
         scans = stack.mapping(finder, "scans")

@@ -23,8 +23,9 @@ def everything_arrives(world: World):
         items.append(Item("huge", pattern("huge", 46 * MIB), {"Metadata": {"note": "kept"}}, part_mib=5))
         objects.fill(stack.s3, stack.source, items)
 
-        finder = stack.function("finder", 300)
-        small = stack.mapping(stack.worker(AWS_LAMBDA_LOG_LEVEL="DEBUG"), window_secs=0.5, pollers=2)
+        finder = stack.function("finder", 300, AWS_LAMBDA_LOG_LEVEL="TRACE")
+        # What can be seen at the most talkative level is what no secret may be among.
+        small = stack.mapping(stack.worker(AWS_LAMBDA_LOG_LEVEL="TRACE"), window_secs=0.5, pollers=2)
         large = stack.mapping(stack.worker(900, "large"), "large", pollers=2)
         with small, large, stack.mapping(finder, "scans"):
             found = finder.invoke({"task": "whole"}).payload
@@ -122,9 +123,8 @@ def told(world: World):
     with Stack(world, "events") as stack:
         keys = ["备份/2026 年报+终稿 100%.pdf", "a b", "a//b", "dir/"]
         objects.fill(stack.s3, stack.source, [Item(key, f"the bytes of {key}".encode()) for key in [*keys, "untold"]])
-        events = stack.function(
-            "events", 30, FERRY_EVENT_SECRET="ssm:/events/credentials/senders", FERRY_EVENT_AUTH="signature"
-        )
+        settings = {"FERRY_EVENT_SECRET": "ssm:/events/credentials/senders", "FERRY_EVENT_AUTH": "signature"}
+        events = stack.function("events", 30, AWS_LAMBDA_LOG_LEVEL="TRACE", **settings)
         body = json.dumps(_notification(stack.source, keys))
         moment = str(int(time.time()))
         digest = hmac.new(SECRETS["the senders' secret"].encode(), f"{moment}.{body}".encode(), "sha256").hexdigest()

@@ -30,7 +30,7 @@ SECRETS = {
 # The queues of a stack but its dead letters, in the order that work goes through them.
 WORK = ("scans", "jobs", "large")
 # How long anything may take before a trial has failed: several times what it takes on a busy machine.
-LIMIT_SECS = 100
+LIMIT_SECS = 150
 
 
 def until(what: str, holds: Callable[[], bool]):
