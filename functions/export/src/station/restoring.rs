@@ -14,13 +14,14 @@ use ferry_transfer::restore_rule::RestoreTerms;
 use ferry_transfer::store::{HeadRequest, RestoreAnswer, RestoreRequest, RestoreState, RestoreTier};
 use ferry_transfer::{Key, StorageClass};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use time::OffsetDateTime;
 
 use super::sources::Sources;
 use super::{Run, StationError};
 
 /// Days that the readable copies are kept: a medium of 16 TB at 60 MB/s takes three.
 const DAYS: u32 = 7;
-/// Requests for restores under way at a time.
+/// Objects asked for, or waited for, at a time.
 const AT_ONCE: usize = 16;
 /// The first and the longest pause between two looks.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -60,26 +61,38 @@ pub(super) async fn restore(run: &Run<'_>, plan: &Plan, terms: RestoreTerms) -> 
     let asked = asked.try_fold(0_u64, |asked, ()| async move { Ok(asked + 1) }).await?;
     progress.archived.store(asked, Relaxed);
     progress.readable.store(0, Relaxed);
-    let clock = &run.station.service.parts().clock;
-    let until = clock.now() + WAIT_MAX;
-    for object in archived(plan)? {
-        let object = object?;
-        let mut pause = FIRST_PAUSE;
-        while !is_readable(&sources, &object).await? {
-            run.check_canceled()?;
-            if clock.now() >= until {
-                let message = format!(
-                    "{}/{} was asked for and is still archived after {} hours; run the job again to go on waiting",
-                    object.bucket,
-                    object.key,
-                    WAIT_MAX.whole_hours()
-                );
-                return Err(StationError::Job(message));
-            }
-            clock.sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+    let until = run.station.service.now() + WAIT_MAX;
+    stream::iter(archived(plan)?)
+        .map(|object| wait(run, &sources, object, until))
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|()| async {
+            progress.readable.fetch_add(1, Relaxed);
+            Ok(())
+        })
+        .await
+}
+
+/// Returns when the object can be read.
+async fn wait(
+    run: &Run<'_>,
+    sources: &Sources,
+    object: Result<Object, ferry_device::Error>,
+    until: OffsetDateTime,
+) -> Result<(), StationError> {
+    let object = object?;
+    let mut pause = FIRST_PAUSE;
+    while !is_readable(sources, &object).await? {
+        run.check_canceled()?;
+        if run.station.service.now() >= until {
+            return Err(StationError::Job(format!(
+                "{}/{} was asked for and is still archived after {} hours; run the job again to go on waiting",
+                object.bucket,
+                object.key,
+                WAIT_MAX.whole_hours()
+            )));
         }
-        progress.readable.fetch_add(1, Relaxed);
+        run.station.service.parts().clock.sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
     Ok(())
 }

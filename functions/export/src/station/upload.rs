@@ -1,7 +1,7 @@
 //! A file of the station as an object.
 //!
 //! Owns: one request for a small file, parts for a large one. Does not own: retries, which are the store's. Invariants: one part is in memory at a time;
-//! an upload that fails is dropped, not left behind.
+//! an upload that fails is dropped, and so is one that was killed, when its file comes again.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -10,8 +10,8 @@ use std::path::Path;
 use bytes::Bytes;
 use ferry_device::Error;
 use ferry_transfer::store::{
-    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, PutRequest, UploadId, UploadPartRequest,
-    UploadedPart, WriteCondition,
+    BodyChecksum, CompleteUploadRequest, CreateUploadRequest, ListUploadsRequest, PutRequest, UploadId,
+    UploadPartRequest, UploadedPart, WriteCondition,
 };
 use ferry_transfer::{Attributes, Body, Key, SharedStore};
 
@@ -40,6 +40,9 @@ pub(super) async fn file(
         store.put(PutRequest { key: key.clone(), attributes, body, condition, checksum }).await?;
         return Ok(());
     }
+    if let Err(error) = drop_earlier(store, key).await {
+        tracing::warn!(%key, error = error.chain(), "parts of an earlier upload may stay where they are");
+    }
     let upload_id = store.create_upload(CreateUploadRequest { key: key.clone(), attributes }).await?;
     let sent = in_parts(store, key, &upload_id, &source).await;
     let ended = match sent {
@@ -64,6 +67,16 @@ pub(super) async fn file(
         tracing::warn!(%key, error = error.chain(), "the parts of a failed upload stay where they are");
     }
     ended
+}
+
+/// Drops what a station that was killed left of this upload: nobody else writes to a name of the job's.
+async fn drop_earlier(store: &SharedStore, key: &Key) -> ferry_transfer::Result<()> {
+    let request = ListUploadsRequest { prefix: key.as_str().to_owned(), ..ListUploadsRequest::default() };
+    let page = store.list_uploads(request).await?;
+    for upload in page.uploads.iter().filter(|upload| upload.key == *key) {
+        store.abort_upload(key, &upload.upload_id).await?;
+    }
+    Ok(())
 }
 
 async fn in_parts(
@@ -121,6 +134,8 @@ mod tests {
         let path = directory.path().join("log");
         let store: SharedStore = Arc::new(MemoryStore::new("s3", "logs"));
         let key = Key::new("log").expect("key");
+        let attributes = Attributes::default();
+        store.create_upload(CreateUploadRequest { key: key.clone(), attributes }).await.expect("left behind");
         for size in [0, 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES] {
             let bytes: Vec<u8> = (0..size).map(|n| u8::try_from(n % 251).expect("a byte")).collect();
             std::fs::write(&path, &bytes).expect("written");
@@ -130,5 +145,7 @@ mod tests {
             assert_eq!(got.head.attributes.content_type.as_deref(), Some("text/csv"));
             assert!(got.body.collect().await.expect("read") == bytes, "{size} bytes");
         }
+        let left = store.list_uploads(ListUploadsRequest::default()).await.expect("listed");
+        assert!(left.uploads.is_empty(), "{left:?}");
     }
 }

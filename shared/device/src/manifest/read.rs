@@ -52,7 +52,10 @@ pub(super) fn manifest(mut top: Block<'_>, strictness: Strictness, source: &str)
             Strictness::Strict => {
                 problems.error(Code::MissingManifestField, "returnAddress", top.place, message, action);
             }
-            Strictness::Forgiving => problems.warn("returnAddress", top.place, message, action),
+            Strictness::Forgiving => {
+                let action = "Leave it so, or add returnAddress to say whose device it is";
+                problems.warn("returnAddress", top.place, message, action);
+            }
         }
     }
     let customs = top.block("customs").map(customs);

@@ -202,8 +202,9 @@ impl Disk {
 
     /// What a person is asked before the disk is erased.
     pub fn confirmation(&self, device_id: &str) -> Confirmation {
+        let number = if self.serial.is_some() { "its serial number" } else { "the number on its sticker" };
         Confirmation {
-            question: format!("Everything on {self} will be lost. Type its serial number to go on:"),
+            question: format!("Everything on {self} will be lost. Type {number} to go on:"),
             answer: self.serial.clone().unwrap_or_else(|| device_id.trim().to_owned()),
         }
     }
@@ -212,7 +213,11 @@ impl Disk {
 impl fmt::Display for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let model = self.model.as_deref().unwrap_or("a disk");
-        write!(f, "/dev/{} ({model}, {} GB)", self.name, self.size_bytes / 1_000_000_000)
+        let (size, unit) = match self.size_bytes / 1_000_000 {
+            megabytes @ 0..10_000 => (megabytes, "MB"),
+            megabytes => (megabytes / 1000, "GB"),
+        };
+        write!(f, "/dev/{} ({model}, {size} {unit})", self.name)
     }
 }
 
