@@ -36,20 +36,24 @@ def main() -> int:
     only = sys.argv[4] if len(sys.argv) > 4 else ""
     # A build that is stopped leaves no process behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    server = moto(cache, work)
-    failed = 0
+    world, failed = World(moto(cache, work), root, work), 0
     try:
-        world = World(server, root, work)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             wanted = [(name, function) for name, function in TRIALS if only in name]
-            for passed, line in pool.map(lambda named: run(world, *named), wanted):
-                print(line, flush=True)
-                failed += not passed
+            try:
+                for passed, line in pool.map(lambda named: run(world, *named), wanted):
+                    print(line, flush=True)
+                    failed += not passed
+            except BaseException:
+                # The pool waits for what is under way.
+                pool.shutdown(wait=False, cancel_futures=True)
+                world.end()
+                raise
         passed, line = run(world, f"none of {len(SECRETS)} secrets is in any line of any function", World.assert_no_secret_shown)
         print(line, flush=True)
         failed += not passed
     finally:
-        server.stop()
+        world.end()
     return failed
 
 

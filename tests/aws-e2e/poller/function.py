@@ -7,7 +7,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trials.servers import end, free_port, spawn, wait_for
+from trials.servers import free_port, spawn, wait_for
 
 
 @dataclass
@@ -40,12 +40,18 @@ class Function:
         try:
             wait_for(f"{self.endpoint}/sandboxes", self._process, self.log)
         except BaseException:
-            end(self._process)
+            self.end()
             raise
         return self
 
     def __exit__(self, *_):
-        end(self._process)
+        self.end()
+
+    def end(self):
+        """Ends the host and the processes that it has started, also one that was stopped."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def invoke(self, event: object) -> Answer:
         """Invokes it and waits."""

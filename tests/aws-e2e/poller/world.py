@@ -75,6 +75,13 @@ class World:
     server: Server
     root: Path
     work: Path
+    functions: list[Function] = field(default_factory=list)
+
+    def end(self):
+        """Ends every process, so that whatever is under way comes to an end as well."""
+        for function in self.functions:
+            function.end()
+        self.server.stop()
 
     def client(self, service: str):
         """A client of one of the services."""
@@ -175,7 +182,9 @@ class Stack:
         }
         log = self.world.work / f"{self.name}-{name}-{lane}.function.log"
         function = Function(target / "examples/lambda_host", target / f"ferry-{name}", timeout_secs, settings, log)
-        return self._exit.enter_context(function)
+        self._exit.enter_context(function)
+        self.world.functions.append(function)
+        return function
 
     def worker(self, timeout_secs: int = 300, lane: str = "jobs", **variables: str) -> Function:
         """A worker that takes its messages off that queue."""
