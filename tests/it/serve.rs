@@ -167,7 +167,12 @@ async fn a_task_is_put_run_and_told_of() {
     assert_eq!(host.get("/api/runs").await["runs"][0]["run"], run.as_str());
     let metrics = host.ask("GET", "/metrics", "").await;
     let metrics = String::from_utf8(metrics.body).expect("text");
-    for line in ["ferry_objects_copied_total 30", "ferry_scans_completed_total 1", "ferry_tasks 1"] {
+    for line in [
+        "ferry_objects_copied_total 30",
+        "ferry_scans_completed_total 1",
+        "ferry_scan_lag_seconds_count 1",
+        "ferry_tasks 1",
+    ] {
         assert!(metrics.lines().any(|told| told == line), "{line}:\n{metrics}");
     }
     assert_eq!(host.ask("DELETE", "/api/tasks/t", "").await.status, 204);

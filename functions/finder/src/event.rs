@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use ferry_transfer::job::{Job, Message, PartJob, ScanJob};
-use ferry_transfer::metric::Metric;
+use ferry_transfer::metric::{Lag, Metric};
 use ferry_transfer::{Error, ErrorKind, KeyRange, Result, RunId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -101,12 +101,12 @@ impl Finder {
         let route = self.routes.route(scan.task.as_deref()).await?;
         let run = scan.run.clone().map_or_else(|| RunId::new(self.clock.as_ref()), RunId::from);
         let report = self.scan_and_continue(&route, &run, &scan, stop).await?;
-        self.measure(&report);
+        self.measure(&run, &report);
         tracing::info!(run = run.as_str(), task = route.task.name, report = ?report, "scanned");
         Ok(report)
     }
 
-    fn measure(&self, report: &ScanReport) {
+    fn measure(&self, run: &RunId, report: &ScanReport) {
         let deletes = match report.deletes {
             DeletePlan::Enqueued(deletes) => deletes,
             _ => 0,
@@ -114,6 +114,11 @@ impl Finder {
         self.measures.add(Metric::PairsCompared, report.found + report.extra);
         self.measures.add(Metric::JobsSent, report.enqueued + deletes);
         self.measures.add(Metric::ScansCompleted, u64::from(report.is_complete));
+        if let (true, Some(began)) = (report.is_complete, run.began()) {
+            // Less than nothing where two clocks disagree by a second.
+            let lag = (self.clock.now() - began).try_into().unwrap_or_default();
+            self.measures.add_lag(Lag::Scan, lag);
+        }
     }
 }
 

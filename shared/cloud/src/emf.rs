@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ferry_transfer::latencies::Latencies;
-use ferry_transfer::metric::{EVENT_LAG, Measures, Metric, Unit};
+use ferry_transfer::metric::{Lag, Measures, Metric, Unit};
 use ferry_transfer::store::metered::Meter;
 use ferry_transfer::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
@@ -32,10 +32,11 @@ pub fn line(
     at: OffsetDateTime,
     stack: &str,
     counts: &[(Metric, u64)],
-    event_lags: &Latencies,
+    lags: &[(Lag, Latencies)],
     properties: &[(&str, &str)],
 ) -> Option<String> {
-    if counts.is_empty() && event_lags.is_empty() {
+    let lags = || lags.iter().filter(|(_, spans)| !spans.is_empty());
+    if counts.is_empty() && lags().next().is_none() {
         return None;
     }
     let mut metrics: Vec<Value> =
@@ -47,9 +48,9 @@ pub fn line(
     for (metric, count) in counts {
         line.insert(metric.name().to_owned(), (*count).into());
     }
-    if !event_lags.is_empty() {
-        metrics.push(json!({ "Name": EVENT_LAG, "Unit": "Milliseconds" }));
-        line.insert(EVENT_LAG.to_owned(), event_lags.samples_ms(VALUES_MAX).into());
+    for (lag, spans) in lags() {
+        metrics.push(json!({ "Name": lag.name(), "Unit": "Milliseconds" }));
+        line.insert(lag.name().to_owned(), spans.samples_ms(VALUES_MAX).into());
     }
     line.insert(DIMENSION.to_owned(), stack.into());
     let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": metrics });
@@ -93,7 +94,7 @@ impl Publisher {
             SystemClock.now(),
             stack,
             &self.measures.take(),
-            &self.measures.take_event_lags(),
+            &Lag::ALL.map(|lag| (lag, self.measures.take_lags(lag))),
             properties,
         ) {
             publish(&line);
@@ -153,6 +154,7 @@ mod tests {
         for lag_ms in 1..=1_000 {
             lags.add(Duration::from_millis(lag_ms));
         }
+        let lags = Lag::ALL.map(|lag| (lag, lags.clone()));
         let line = line(at, "prod", &counts, &lags, &[("run", "r-1"), ("request_id", "x")]).expect("a line");
         assert_valid(&line);
         assert!(!line.contains('\n'));
@@ -166,6 +168,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_nothing_said() {
-        assert_eq!(line(OffsetDateTime::UNIX_EPOCH, "prod", &[], &Latencies::default(), &[]), None);
+        let none = Lag::ALL.map(|lag| (lag, Latencies::default()));
+        assert_eq!(line(OffsetDateTime::UNIX_EPOCH, "prod", &[], &none, &[]), None);
     }
 }

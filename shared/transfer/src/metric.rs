@@ -5,13 +5,34 @@
 //! name means the same everywhere.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::latencies::Latencies;
 use crate::receipt::{Outcome, Receipt, ReceiptSink};
 
-/// The name of what is measured of events: how long after each the destination agreed, in milliseconds.
-pub const EVENT_LAG: &str = "EventLag";
+/// A span of time that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lag {
+    /// From an event to the destination's agreeing.
+    Event,
+    /// From the beginning of a run to the end of the comparison of one of its ranges; where one process compares and copies, of the
+    /// whole run.
+    Scan,
+}
+
+impl Lag {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Event, Self::Scan];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Event => "EventLag",
+            Self::Scan => "ScanLag",
+        }
+    }
+}
 
 /// A thing that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +120,7 @@ impl Metric {
 #[derive(Debug, Default)]
 pub struct Measures {
     counts: [AtomicU64; Metric::ALL.len()],
-    event_lags: Mutex<Latencies>,
+    lags: [Mutex<Latencies>; Lag::ALL.len()],
 }
 
 impl Measures {
@@ -116,19 +137,26 @@ impl Measures {
             .filter(|(_, count)| *count > 0)
             .collect()
     }
-}
 
-impl Measures {
-    /// How long after their events the destination agreed, since the last time this was asked.
-    pub fn take_event_lags(&self) -> Latencies {
-        std::mem::take(&mut *self.event_lags.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Measures one more.
+    pub fn add_lag(&self, lag: Lag, span: Duration) {
+        self.lags(lag).add(span);
+    }
+
+    /// What was measured since the last time this was asked.
+    pub fn take_lags(&self, lag: Lag) -> Latencies {
+        std::mem::take(&mut *self.lags(lag))
+    }
+
+    fn lags(&self, lag: Lag) -> MutexGuard<'_, Latencies> {
+        self.lags[lag as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ReceiptSink for Measures {
     fn record(&self, receipt: &Receipt) {
         if let Some(lag) = receipt.lag() {
-            self.event_lags.lock().unwrap_or_else(PoisonError::into_inner).add(lag);
+            self.add_lag(Lag::Event, lag);
         }
         match &receipt.outcome {
             Outcome::Copied(copied) => {
@@ -158,8 +186,11 @@ mod tests {
 
     #[test]
     fn every_metric_has_its_own_name_and_place() {
-        let names: BTreeSet<&str> = Metric::ALL.into_iter().map(Metric::name).collect();
-        assert_eq!(names.len(), Metric::ALL.len());
+        let names = Metric::ALL.into_iter().map(Metric::name).chain(Lag::ALL.into_iter().map(Lag::name));
+        assert_eq!(names.collect::<BTreeSet<&str>>().len(), Metric::ALL.len() + Lag::ALL.len());
+        for (place, lag) in Lag::ALL.into_iter().enumerate() {
+            assert_eq!(lag as usize, place);
+        }
         for (place, metric) in Metric::ALL.into_iter().enumerate() {
             assert_eq!(metric as usize, place);
         }

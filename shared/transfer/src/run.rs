@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 use crate::state::{BadStateName, StateName};
 use crate::task::Task;
@@ -37,6 +38,13 @@ impl RunId {
             time.minute(),
             time.second(),
         ))
+    }
+
+    /// When it began, to the second; `None` for a name that somebody made up.
+    pub fn began(&self) -> Option<OffsetDateTime> {
+        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+        let moment = self.0.split('-').next()?;
+        PrimitiveDateTime::parse(moment, format).ok().map(PrimitiveDateTime::assume_utc)
     }
 
     /// The name's text.
@@ -145,6 +153,10 @@ mod tests {
 
     #[test]
     fn a_run_is_named_by_its_beginning() {
-        assert_eq!(RunId::at(OffsetDateTime::UNIX_EPOCH, 0.5).as_str(), "19700101T000000Z-8000");
+        let moment = time::macros::datetime!(2026-11-23 10:20:30.9 UTC);
+        let run = RunId::at(moment, 0.5);
+        assert_eq!(run.as_str(), "20261123T102030Z-8000");
+        assert_eq!(run.began(), Some(time::macros::datetime!(2026-11-23 10:20:30 UTC)));
+        assert_eq!(RunId::from("tonight's".to_owned()).began(), None);
     }
 }

@@ -232,3 +232,23 @@ async fn kms_buckets_are_recognised_before_everything_is_copied_again() {
         stage.finder.scan(&route, &run, &Scope::All, None, &ScanProgress::default()).await.expect("scan");
     assert_eq!((report.up_to_date, report.enqueued), (3, 0));
 }
+
+/// A run that began an hour ago by its name, and one whose name says nothing of that.
+#[tokio::test]
+async fn how_far_a_scan_is_behind_its_run_is_measured() {
+    use ferry_transfer::Clock;
+    use ferry_transfer::metric::Lag;
+    let stage = Stage::new(Deletes::Keep);
+    let hour_ago = SystemClock.now() - Duration::from_hours(1);
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z-0000");
+    let run = hour_ago.format(format).expect("a time");
+    for run in [run.as_str(), "nightly"] {
+        let event = serde_json::from_value(serde_json::json!({ "run": run })).expect("an event");
+        stage.finder.handle(event, None).await.expect("scanned");
+    }
+    let lags = stage.finder.measures.take_lags(Lag::Scan);
+    assert_eq!(lags.count(), 1);
+    let secs = lags.quantile(0.5).expect("a lag").as_secs();
+    // Spans are kept in buckets.
+    assert!((3_200..4_200).contains(&secs), "{secs}");
+}

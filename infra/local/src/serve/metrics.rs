@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferry_transfer::latencies::Latencies;
-use ferry_transfer::metric::{EVENT_LAG, Measures, Metric};
+use ferry_transfer::metric::{Lag, Measures, Metric};
 use ferry_transfer::queue::QueueDepth;
 
 /// What the text is served as.
@@ -20,9 +20,16 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 #[derive(Debug)]
 pub(crate) struct Metrics {
     measures: Arc<Measures>,
-    since_start: Mutex<(BTreeMap<Metric, u64>, Latencies)>,
+    since_start: Mutex<SinceStart>,
     requests: AtomicU64,
     throttles: AtomicU64,
+}
+
+/// What was measured since the process began, as Prometheus counts.
+#[derive(Debug)]
+struct SinceStart {
+    counts: BTreeMap<Metric, u64>,
+    lags: [(Lag, Latencies); Lag::ALL.len()],
 }
 
 /// What is so now.
@@ -36,8 +43,10 @@ pub(crate) struct Gauges {
 
 impl Metrics {
     pub(crate) fn new(measures: Arc<Measures>) -> Self {
-        let none = Metric::ALL.into_iter().map(|metric| (metric, 0)).collect();
-        let since_start = Mutex::new((none, Latencies::default()));
+        let since_start = Mutex::new(SinceStart {
+            counts: Metric::ALL.into_iter().map(|metric| (metric, 0)).collect(),
+            lags: Lag::ALL.map(|lag| (lag, Latencies::default())),
+        });
         Self { measures, since_start, requests: AtomicU64::new(0), throttles: AtomicU64::new(0) }
     }
 
@@ -50,24 +59,28 @@ impl Metrics {
 
     pub(crate) fn text(&self, gauges: &Gauges) -> String {
         let mut since_start = self.since_start.lock().unwrap_or_else(PoisonError::into_inner);
-        let (counts, lags) = &mut *since_start;
+        let SinceStart { counts, lags } = &mut *since_start;
         for (metric, count) in self.measures.take() {
             *counts.entry(metric).or_default() += count;
         }
-        lags.merge(&self.measures.take_event_lags());
+        for (lag, spans) in lags.iter_mut() {
+            spans.merge(&self.measures.take_lags(*lag));
+        }
         let mut text = String::new();
         for (metric, count) in counts.iter() {
             let name = format!("ferry_{}_total", snake(metric.name()));
             line(&mut text, &format!("# TYPE {name} counter\n{name} {count}"));
         }
-        let name = format!("ferry_{}_seconds", snake(EVENT_LAG));
-        line(&mut text, &format!("# TYPE {name} summary"));
-        for share in [0.5, 0.99] {
-            if let Some(lag) = lags.quantile(share) {
-                line(&mut text, &format!("{name}{{quantile=\"{share}\"}} {}", lag.as_secs_f64()));
+        for (lag, spans) in lags.iter() {
+            let name = format!("ferry_{}_seconds", snake(lag.name()));
+            line(&mut text, &format!("# TYPE {name} summary"));
+            for share in [0.5, 0.99] {
+                if let Some(span) = spans.quantile(share) {
+                    line(&mut text, &format!("{name}{{quantile=\"{share}\"}} {}", span.as_secs_f64()));
+                }
             }
+            line(&mut text, &format!("{name}_count {}", spans.count()));
         }
-        line(&mut text, &format!("{name}_count {}", lags.count()));
         for (queue, depth) in [("jobs", gauges.jobs), ("dead_letters", gauges.dead)] {
             let name = format!("ferry_queue_{queue}");
             line(&mut text, &format!("# TYPE {name} gauge"));

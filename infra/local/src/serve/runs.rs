@@ -11,7 +11,7 @@ use ferry_finder::ScanProgress;
 use ferry_transfer::checkpoint::TaskDigest;
 use ferry_transfer::copy::CopySettings;
 use ferry_transfer::history::History;
-use ferry_transfer::metric::{Measures, Metric};
+use ferry_transfer::metric::{Lag, Measures, Metric};
 use ferry_transfer::state::{DirectoryState, StateCondition, StateName, StateStore as _};
 use ferry_transfer::{Clock as _, Error, ErrorKind, RunId, RunOutcome, RunRecord, SystemClock};
 use serde::Serialize;
@@ -273,6 +273,10 @@ impl Runs {
         let outcome = report.outcome();
         if outcome == RunOutcome::Done {
             self.measures.add(Metric::ScansCompleted, 1);
+            if let Some(began) = run.id.began() {
+                let lag = (SystemClock.now() - began).try_into().unwrap_or_default();
+                self.measures.add_lag(Lag::Scan, lag);
+            }
         }
         if let Err(error) = kept.end(&report).await {
             tracing::error!(task = name, run = %run.id, error = format!("{error:#}"), "the run's end cannot be written down");

@@ -141,7 +141,7 @@ async fn how_long_an_event_took_is_measured() {
     stage.clock.0.store(100, Relaxed);
     let at = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(40);
     stage.deliver(&body(Job { event_time: Some(at), ..event("a") }), 1).await;
-    let lag = measures.take_event_lags().quantile(0.5).expect("a lag");
+    let lag = measures.take_lags(ferry_transfer::metric::Lag::Event).quantile(0.5).expect("a lag");
     assert!((60..80).contains(&lag.as_secs()), "{lag:?}");
-    assert!(measures.take_event_lags().is_empty());
+    assert!(measures.take_lags(ferry_transfer::metric::Lag::Event).is_empty());
 }
