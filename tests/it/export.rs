@@ -3,6 +3,7 @@
 mod archived;
 mod disk;
 mod killed;
+mod reading;
 
 use std::fs::File;
 use std::path::Path;

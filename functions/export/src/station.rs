@@ -9,6 +9,7 @@ mod feed;
 pub(crate) mod listing;
 mod log;
 mod medium;
+mod reading;
 mod restoring;
 mod sources;
 mod upload;

@@ -15,7 +15,7 @@ use ferry_device::ext4::{Identity, Layout, Reader, Size};
 use ferry_device::journal::Attributes;
 use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::plan::{Object, Planner};
-use ferry_device::session::{Md5Wanted, Session};
+use ferry_device::session::Session;
 use ferry_device::sink::ImageSink;
 use ferry_device::verify::verify;
 use ferry_device::volume::RawVolume;
@@ -67,7 +67,7 @@ fn ciphers() {
 }
 
 /// Plans, writes into a VeraCrypt container and verifies; prints what each step cost.
-fn export(name: &str, objects: u64, size_bytes: u64, md5: Md5Wanted) {
+fn export(name: &str, objects: u64, size_bytes: u64) {
     let work = tempfile::tempdir().unwrap();
     let password = Password::new("bench");
     let format = Format::default();
@@ -102,14 +102,14 @@ fn export(name: &str, objects: u64, size_bytes: u64, md5: Md5Wanted) {
     let ((), writing) = timed(|| {
         let sink = ImageSink::new(Arc::clone(&layout), container).unwrap();
         let mut session = Session::open(plan.clone(), sink).unwrap();
-        while let Some(entry) = session.next_file(md5).unwrap() {
+        while let Some(entry) = session.next_file().unwrap() {
             let mut left = entry.object.size_bytes;
             while left > 0 {
                 let now = left.min(content.len() as u64);
                 session.write(&content[..usize::try_from(now).unwrap()]).unwrap();
                 left -= now;
             }
-            session.end_file(Attributes::default(), 0).unwrap();
+            session.end_file(Attributes::default(), None, 0).unwrap();
         }
         let bag = BagInfo { job: "BENCH".into(), date: "2026-01-01".into() };
         session.finish(Arrangement::Plain, &bag).unwrap();
@@ -138,8 +138,7 @@ fn verify_container(path: &Path, password: &Password) {
 
 fn main() {
     ciphers();
-    export("small, one flat prefix", 40_000, 1000, Md5Wanted::Skip);
-    export("large", 4, 512 * MIB, Md5Wanted::Skip);
-    export("large, with MD5", 4, 512 * MIB, Md5Wanted::Compute);
-    export("empty, one flat prefix", 1_000_000, 0, Md5Wanted::Skip);
+    export("small, one flat prefix", 40_000, 1000);
+    export("large", 4, 512 * MIB);
+    export("empty, one flat prefix", 1_000_000, 0);
 }

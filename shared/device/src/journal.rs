@@ -54,7 +54,7 @@ pub struct Record {
     pub outcome: Outcome,
     /// SHA-256 of what is on the medium, in hexadecimal.
     pub sha256: String,
-    /// MD5 of the same, where it was asked for.
+    /// MD5 of the same, where the source's tag may be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub md5: Option<String>,
     /// When it ended, in seconds since 1970. Not on the medium.

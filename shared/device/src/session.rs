@@ -4,7 +4,6 @@
 //! where they go ([`Sink`]). Invariants: every file of the plan ends in the journal exactly once and in order; a digest is of what was handed to the
 //! sink; an export that was killed and goes on gives the same bytes as one that was not.
 
-use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use crate::documents::{self, Arrangement};
@@ -18,22 +17,12 @@ const COMMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of journal after which it is, for data sets of empty files.
 const COMMIT_JOURNAL_BYTES: usize = 1024 * 1024;
 
-/// Whether the log's MD5 has to be computed. An object's `ETag` often is its MD5, and then it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Md5Wanted {
-    /// It is computed.
-    Compute,
-    /// It is left out.
-    Skip,
-}
-
 /// What passed of one file.
 #[derive(Debug)]
 struct Passing {
     entry: PlanEntry,
     bytes: u64,
     sha256: Sha256,
-    md5: Option<Md5>,
 }
 
 /// An export under way.
@@ -78,7 +67,7 @@ impl<S: Sink> Session<S> {
     ///
     /// # Errors
     /// `InvalidInput` while a file is still open.
-    pub fn next_file(&mut self, md5: Md5Wanted) -> Result<Option<PlanEntry>> {
+    pub fn next_file(&mut self) -> Result<Option<PlanEntry>> {
         if self.passing.is_some() {
             return Err(Error::invalid("the file before was not ended"));
         }
@@ -86,12 +75,7 @@ impl<S: Sink> Session<S> {
             let entry = entry?;
             self.sink.begin(&entry)?;
             if entry.place.is_file() {
-                self.passing = Some(Passing {
-                    entry: entry.clone(),
-                    bytes: 0,
-                    sha256: Sha256::new(),
-                    md5: (md5 == Md5Wanted::Compute).then(Md5::new),
-                });
+                self.passing = Some(Passing { entry: entry.clone(), bytes: 0, sha256: Sha256::new() });
                 return Ok(Some(entry));
             }
         }
@@ -112,9 +96,6 @@ impl<S: Sink> Session<S> {
             )));
         }
         passing.sha256.update(data);
-        if let Some(md5) = &mut passing.md5 {
-            md5.update(data);
-        }
         self.sink.write(data)
     }
 
@@ -123,15 +104,19 @@ impl<S: Sink> Session<S> {
         let passing = self.passing.as_mut().ok_or_else(|| Error::invalid("no file was begun"))?;
         passing.bytes = 0;
         passing.sha256 = Sha256::new();
-        passing.md5 = passing.md5.as_ref().map(|_| Md5::new());
         self.sink.restart()
     }
 
-    /// Ends the file; all its bytes arrived.
+    /// Ends the file; all its bytes arrived. The MD5 is whoever's who read them: the log has a column for it.
     ///
     /// # Errors
     /// `Corrupt` when bytes are missing.
-    pub fn end_file(&mut self, attributes: Attributes, ended_unix_secs: i64) -> Result<Record> {
+    pub fn end_file(
+        &mut self,
+        attributes: Attributes,
+        md5: Option<[u8; 16]>,
+        ended_unix_secs: i64,
+    ) -> Result<Record> {
         let missing = self
             .passing
             .as_ref()
@@ -143,7 +128,7 @@ impl<S: Sink> Session<S> {
                 object.key, object.size_bytes
             )));
         }
-        self.end(Outcome::Written, attributes, ended_unix_secs, None)
+        self.end(Outcome::Written, attributes, md5, ended_unix_secs, None)
     }
 
     /// Gives the file up: zeros take the place that was made for it, so that everything else stays where it is.
@@ -156,13 +141,14 @@ impl<S: Sink> Session<S> {
             self.write(&zeros[..usize::try_from(now).unwrap_or(zeros.len())])?;
             left -= now;
         }
-        self.end(outcome, Attributes::default(), ended_unix_secs, Some(message.to_owned()))
+        self.end(outcome, Attributes::default(), None, ended_unix_secs, Some(message.to_owned()))
     }
 
     fn end(
         &mut self,
         outcome: Outcome,
         attributes: Attributes,
+        md5: Option<[u8; 16]>,
         ended_unix_secs: i64,
         message: Option<String>,
     ) -> Result<Record> {
@@ -172,7 +158,7 @@ impl<S: Sink> Session<S> {
             sequence: passing.entry.sequence,
             outcome,
             sha256: documents::hex(&passing.sha256.finalize()),
-            md5: passing.md5.map(|md5| documents::hex(&md5.finalize())),
+            md5: md5.map(|md5| documents::hex(&md5)),
             ended_unix_secs,
             attributes,
             message,
@@ -197,7 +183,7 @@ impl<S: Sink> Session<S> {
 
     /// Writes the documents and finishes the medium, once every file is done.
     pub fn finish(mut self, arrangement: Arrangement, bag: &documents::BagInfo) -> Result<S> {
-        if self.passing.is_some() || self.next_file(Md5Wanted::Skip)?.is_some() {
+        if self.passing.is_some() || self.next_file()?.is_some() {
             return Err(Error::invalid("the plan is not done"));
         }
         self.commit()?;
@@ -284,11 +270,11 @@ mod tests {
         let sink = Watching { journal: journal.clone(), ended: 0, syncs: Arc::clone(&syncs) };
         let mut session = Session::open(planner.seal().unwrap(), sink).unwrap();
         let content = vec![0; 1 << 20];
-        while session.next_file(Md5Wanted::Skip).unwrap().is_some() {
+        while session.next_file().unwrap().is_some() {
             for _ in 0..COMMIT_BYTES / 2 / (1 << 20) {
                 session.write(&content).unwrap();
             }
-            session.end_file(Attributes::default(), 0).unwrap();
+            session.end_file(Attributes::default(), None, 0).unwrap();
         }
         session.commit().unwrap();
         // Files that were ended at each sync, and lines that were in the journal before it.

@@ -14,7 +14,7 @@ use ferry_device::medium::{self, Medium, MountedMedium, extract};
 use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::ntfs::inside::InsideProgram;
 use ferry_device::plan::{Object, Plan, Planner};
-use ferry_device::session::{Md5Wanted, Session};
+use ferry_device::session::Session;
 use ferry_device::sink::{DirectorySink, ImageSink, Sink};
 use ferry_device::target::Target;
 use ferry_device::verify::{Problem, verify};
@@ -57,13 +57,13 @@ fn assorted() -> Vec<(String, u64)> {
 /// Goes on with the plan and stops, as a kill would, after so many files.
 fn copy<S: Sink>(session: &mut Session<S>, stop_after: Option<u64>) {
     let mut files = 0;
-    while let Some(entry) = session.next_file(Md5Wanted::Compute).unwrap() {
+    while let Some(entry) = session.next_file().unwrap() {
         for chunk in bytes_of(entry.sequence, entry.object.size_bytes).chunks(1000) {
             session.write(chunk).unwrap();
         }
         let mut attributes = Attributes::default();
         attributes.headers.insert("content-type".into(), "text/plain".into());
-        session.end_file(attributes, 1).unwrap();
+        session.end_file(attributes, None, 1).unwrap();
         files += 1;
         if files % 50 == 0 {
             session.commit().unwrap();
@@ -206,16 +206,16 @@ fn an_object_that_changed_leaves_zeros_and_is_told() {
     let target = tempfile::tempdir().unwrap();
     let plan = plan_of(work.path(), Arrangement::Plain, &[("a".into(), 5), ("b".into(), 70_000)]);
     let mut session = Session::open(plan.clone(), DirectorySink::new(target.path())).unwrap();
-    session.next_file(Md5Wanted::Skip).unwrap();
+    session.next_file().unwrap();
     session.write(b"123").unwrap();
-    assert!(session.end_file(Attributes::default(), 1).is_err(), "bytes are missing");
+    assert!(session.end_file(Attributes::default(), None, 1).is_err(), "bytes are missing");
     session.restart_file().unwrap();
     session.write(b"12345").unwrap();
     assert!(session.write(b"6").is_err(), "too many bytes");
     session.restart_file().unwrap();
     session.write(b"54321").unwrap();
-    session.end_file(Attributes::default(), 1).unwrap();
-    session.next_file(Md5Wanted::Skip).unwrap();
+    session.end_file(Attributes::default(), None, 1).unwrap();
+    session.next_file().unwrap();
     session.write(b"half").unwrap();
     session.give_up_file(Outcome::Changed, "412", 1).unwrap();
     session.finish(Arrangement::Plain, &bag()).unwrap();

@@ -22,7 +22,7 @@ use ferry_device::medium::MountedMedium;
 use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::ntfs::{Access, Programs};
 use ferry_device::plan::{Object, Plan, Planner};
-use ferry_device::session::{Md5Wanted, Session};
+use ferry_device::session::Session;
 use ferry_device::sink::DirectorySink;
 use ferry_device::target::disk::Disk;
 use ferry_device::target::signature_of_disk;
@@ -327,9 +327,9 @@ fn ntfs_takes_every_name_and_gives_every_byte_back() {
 fn write_and_verify_ntfs(programs: &Programs, plan: &Plan, image: &Path, root: &Path) {
     let mounted = programs.mount(image, root, Access::Write).unwrap();
     let mut session = Session::open(plan.clone(), DirectorySink::new(mounted.directory())).unwrap();
-    while let Some(entry) = session.next_file(Md5Wanted::Skip).unwrap() {
+    while let Some(entry) = session.next_file().unwrap() {
         session.write(&bytes_of(entry.sequence, entry.object.size_bytes)).unwrap();
-        session.end_file(Attributes::default(), 1).unwrap();
+        session.end_file(Attributes::default(), None, 1).unwrap();
     }
     let bag = BagInfo { job: "NTFS1".into(), date: "2026-01-02".into() };
     session.finish(Arrangement::Plain, &bag).unwrap();

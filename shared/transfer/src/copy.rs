@@ -5,7 +5,7 @@
 //! of one generation; digests are computed as bytes pass and checked before the last byte is let through; no body but
 //! a small one is ever held in memory, and those only within the byte budget.
 
-mod declared;
+pub mod declared;
 mod multipart;
 mod whole;
 mod within;

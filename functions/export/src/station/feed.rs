@@ -1,31 +1,31 @@
 //! From the stores to the disk.
 //!
-//! Owns: reading the plan's objects ahead, in order, within bounds, and handing their bytes to the thread that writes. Does not own: hashing and the
-//! journal ([`Session`]). Invariants: at most [`AHEAD`] small objects of [`SMALL_BYTES`] and a few chunks of a large one are in memory; an object
-//! is read in the generation that was planned (If-Match), or given up and told.
+//! Owns: asking for the plan's objects ahead, in order, and handing their bytes to the thread that writes. Does not own: the reading of one ([`Reading`]), hashing
+//! and the journal ([`Session`]). Invariants: at most [`AHEAD`] small objects and a few pieces of a large one are in memory; an object that cannot be read is
+//! given up and told.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use ferry_device::documents::{Arrangement, BagInfo};
 use ferry_device::journal::{Attributes, Outcome};
 use ferry_device::plan::{Object, Plan};
-use ferry_device::session::{Md5Wanted, Session};
+use ferry_device::session::Session;
 use ferry_device::sink::Sink;
-use ferry_transfer::checksum::DigestSet;
-use ferry_transfer::store::GetRequest;
-use ferry_transfer::{Body, ETag, Error, ErrorKind, Key, ObjectHead, SharedStore};
+use ferry_transfer::{Body, Error, ErrorKind, ObjectHead};
 use futures::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
 
+use super::reading::{Reading, Source, is_final};
 use super::sources::Sources;
 use super::{Run, StationError};
 
 /// Objects asked for ahead of the one that is written.
 const AHEAD: usize = 16;
-/// Objects up to this size are read into memory while others are written.
-const SMALL_BYTES: u64 = 1 << 20;
 /// Chunks on their way to the disk.
 const CHUNKS: usize = 8;
 /// Attempts at one object.
@@ -38,8 +38,15 @@ type AnySession = Session<Box<dyn Sink>>;
 enum Message {
     Chunk(Bytes),
     Restart,
-    End(Box<Attributes>, i64),
+    End(Box<Ended>),
     GiveUp(Outcome, String, i64),
+}
+
+/// What is known of an object once its last byte has arrived.
+struct Ended {
+    attributes: Attributes,
+    md5: Option<[u8; 16]>,
+    at: i64,
 }
 
 /// Writes the plan's files, and then the documents.
@@ -93,13 +100,13 @@ fn copy(
     mut receiver: mpsc::Receiver<Message>,
     told: &impl Fn(&AnySession),
 ) -> ferry_device::Result<bool> {
-    while session.next_file(Md5Wanted::Compute)?.is_some() {
+    while session.next_file()?.is_some() {
         loop {
             match receiver.blocking_recv() {
                 Some(Message::Chunk(bytes)) => session.write(&bytes)?,
                 Some(Message::Restart) => session.restart_file()?,
-                Some(Message::End(attributes, at)) => {
-                    session.end_file(*attributes, at)?;
+                Some(Message::End(ended)) => {
+                    session.end_file(ended.attributes, ended.md5, ended.at)?;
                     break;
                 }
                 Some(Message::GiveUp(outcome, why, at)) => {
@@ -114,8 +121,25 @@ fn copy(
     Ok(true)
 }
 
-/// An object on its way: its head and bytes, or why there are none.
-type Fetched = (Object, SharedStore, Result<(ObjectHead, Body), Error>);
+/// An object on its way, or why it is not.
+type Fetched = (Object, Source, Result<Reading, Error>);
+
+/// A task that ends when nobody waits for it any more.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 async fn feed(
     run: &Run<'_>,
@@ -129,23 +153,25 @@ async fn feed(
     let mut fetches = stream::iter(files.skip(skipped))
         .map(|entry| {
             let sources = Arc::clone(&sources);
-            async move {
+            // Tasks of their own: what is read ahead must get on while another object is waited for, since it may hold the connection that one needs.
+            AbortOnDrop(tokio::spawn(async move {
                 let object = entry?.object;
-                let store = Arc::clone(sources.of(&object)?);
-                let fetched = fetch(&store, &object).await;
-                Ok::<Fetched, StationError>((object, store, fetched))
-            }
+                let source = sources.of(&object)?.clone();
+                let read = source.read(&object).await;
+                Ok::<Fetched, StationError>((object, source, read))
+            }))
         })
         .buffered(AHEAD);
     while let Some(fetched) = fetches.next().await {
         if run.canceled.load(Relaxed) {
             return Ok(());
         }
-        let (object, store, mut fetched) = fetched?;
+        let fetched = fetched.map_err(|lost| StationError::Job(format!("reading ahead ended: {lost}")))?;
+        let (object, source, mut read) = fetched?;
         let mut attempt = 1;
         loop {
-            let tried = match fetched {
-                Ok((head, body)) => pass(sender, head, body, now(run)).await,
+            let tried = match read {
+                Ok(reading) => pass(sender, reading, now(run)).await,
                 Err(error) => Err(error),
             };
             let error = match tried {
@@ -154,7 +180,7 @@ async fn feed(
                 Ok(Passed::Nobody) => return Ok(()),
                 Err(error) => error,
             };
-            if error.is_permanent() || error.kind() == ErrorKind::PreconditionFailed || attempt == ATTEMPTS {
+            if is_final(&error) || attempt == ATTEMPTS {
                 let message = Message::GiveUp(outcome(&error), error.chain(), now(run));
                 if sender.send(message).await.is_err() {
                     return Ok(());
@@ -166,7 +192,7 @@ async fn feed(
                 return Ok(());
             }
             run.station.service.parts().clock.sleep(std::time::Duration::from_millis(200)).await;
-            fetched = fetch(&store, &object).await;
+            read = source.read(&object).await;
         }
     }
     Ok(())
@@ -185,51 +211,19 @@ fn outcome(error: &Error) -> Outcome {
     }
 }
 
-/// Asks for an object in the generation that was planned; a small one with all its bytes.
-async fn fetch(store: &SharedStore, object: &Object) -> Result<(ObjectHead, Body), Error> {
-    let key = Key::new(object.key.clone())
-        .map_err(|empty| Error::new(ErrorKind::InvalidInput, "an object without a key").caused_by(empty))?;
-    let if_match = object.etag.as_deref().and_then(ETag::parse);
-    let get = GetRequest { key: key.clone(), if_match, version_id: object.version_id.clone(), range: None };
-    let response = store.get(get).await?;
-    let mut head = response.head;
-    if head.size_bytes != object.size_bytes {
-        let message =
-            format!("the object has {} bytes, and {} were planned", head.size_bytes, object.size_bytes);
-        return Err(Error::new(ErrorKind::PreconditionFailed, message).on_key(object.key.as_str()));
-    }
-    if head.tag_count > 0 {
-        head.attributes.tags = store.get_tags(&key, object.version_id.as_deref()).await?;
-    }
-    let declared = head.checksums.crc64_nvme;
-    let (body, _) = response.body.checked(DigestSet::default(), move |digests| match declared {
-        Some(declared) if declared != digests.crc64_nvme => {
-            Err(Error::new(ErrorKind::Corrupt, "the bytes are not those of the store's checksum"))
-        }
-        _ => Ok(()),
-    })?;
-    let body = if object.size_bytes <= SMALL_BYTES { Body::Bytes(body.collect().await?) } else { body };
-    Ok((head, body))
-}
-
 enum Passed {
     Whole,
     Nobody,
 }
 
-async fn pass(
-    sender: &mpsc::Sender<Message>,
-    head: ObjectHead,
-    body: Body,
-    now: i64,
-) -> Result<Passed, Error> {
-    match body {
+async fn pass(sender: &mpsc::Sender<Message>, mut reading: Reading, now: i64) -> Result<Passed, Error> {
+    match &mut reading.body {
         Body::Bytes(bytes) => {
-            if !bytes.is_empty() && sender.send(Message::Chunk(bytes)).await.is_err() {
+            if !bytes.is_empty() && sender.send(Message::Chunk(bytes.clone())).await.is_err() {
                 return Ok(Passed::Nobody);
             }
         }
-        Body::Stream(mut stream) => {
+        Body::Stream(stream) => {
             while let Some(chunk) = stream.next().await {
                 if sender.send(Message::Chunk(chunk?)).await.is_err() {
                     return Ok(Passed::Nobody);
@@ -237,15 +231,16 @@ async fn pass(
             }
         }
     }
-    match sender.send(Message::End(Box::new(attributes(head)), now)).await {
+    let ended = Ended { attributes: attributes(&reading.head), md5: reading.md5(), at: now };
+    match sender.send(Message::End(Box::new(ended))).await {
         Ok(()) => Ok(Passed::Whole),
         Err(_) => Ok(Passed::Nobody),
     }
 }
 
 /// What the sidecar keeps of an object.
-fn attributes(head: ObjectHead) -> Attributes {
-    let from = head.attributes;
+fn attributes(head: &ObjectHead) -> Attributes {
+    let from = head.attributes.clone();
     let headers = [
         ("content-type", from.content_type),
         ("content-encoding", from.content_encoding),

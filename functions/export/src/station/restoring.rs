@@ -109,7 +109,7 @@ async fn ask(
         days: terms.days_for(class_of(&object).as_ref()),
         tier: terms.tier,
     };
-    match sources.of(&object)?.restore(request).await {
+    match sources.of(&object)?.store.restore(request).await {
         Ok(RestoreAnswer::Begun | RestoreAnswer::InProgress | RestoreAnswer::Readable) => Ok(()),
         // It vanished: the copy will say so.
         Err(error) if error.kind() == ferry_transfer::ErrorKind::NotFound => Ok(()),
@@ -119,7 +119,7 @@ async fn ask(
 
 async fn is_readable(sources: &Sources, object: &Object) -> Result<bool, StationError> {
     let request = HeadRequest { version_id: object.version_id.clone(), ..HeadRequest::of(&key(object)?) };
-    match sources.of(object)?.head(request).await {
+    match sources.of(object)?.store.head(request).await {
         Ok(head) => {
             let class = head.attributes.storage_class.as_ref();
             Ok(head.restore == RestoreState::Done || !class.is_some_and(StorageClass::is_archive))

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 
 use ferry_device::plan::Object;
-use ferry_transfer::SharedStore;
 
+use super::reading::Source;
 use super::{Run, StationError};
 
 /// The buckets by their names.
 #[derive(Debug)]
-pub(super) struct Sources(BTreeMap<String, SharedStore>);
+pub(super) struct Sources(BTreeMap<String, Source>);
 
 impl Sources {
     /// Connects to every bucket that the manifest exports.
@@ -19,14 +19,16 @@ impl Sources {
         let mut stores = BTreeMap::new();
         for operation in &run.manifest.operations {
             if !stores.contains_key(&operation.export_bucket) {
-                stores.insert(operation.export_bucket.clone(), run.bucket(&operation.export_bucket).await?);
+                let store = run.bucket(&operation.export_bucket).await?;
+                let clock = std::sync::Arc::clone(&run.station.service.parts().clock);
+                stores.insert(operation.export_bucket.clone(), Source::new(store, clock));
             }
         }
         Ok(Self(stores))
     }
 
     /// The bucket of an object.
-    pub(super) fn of(&self, object: &Object) -> Result<&SharedStore, StationError> {
+    pub(super) fn of(&self, object: &Object) -> Result<&Source, StationError> {
         self.0.get(&object.bucket).ok_or_else(|| {
             StationError::Job(format!("the plan names the bucket {}, the manifest does not", object.bucket))
         })

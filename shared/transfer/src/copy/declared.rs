@@ -9,18 +9,29 @@ use std::fmt;
 use crate::checksum::{Algorithm, Checksum, Coverage, DeclaredChecksum, DigestSet, Digests};
 use crate::receipt::ReadCheck;
 use crate::route::Route;
-use crate::{DeclaredChecksums, ETag, ETagCheck, Error, ErrorKind, ObjectHead, Support};
+use crate::{DeclaredChecksums, ETag, ETagCheck, ETagRule, Error, ErrorKind, ObjectHead, Support};
 
 /// Whether the destination's own digest of what is written is an MD5 that can be held against ours, and nothing cheaper.
 pub(super) fn writing_wants_md5(route: &Route) -> bool {
     route.destination.capabilities().crc64_nvme != Support::Yes && route.destination_etags.wants_md5()
 }
 
+/// Which digests to compute of an object read in one piece, so that all can be checked that its store declares of it, and its MD5 is known where the tag
+/// may be one.
+pub fn digests_of_reading(etags: &ETagRule, head: &ObjectHead) -> DigestSet {
+    let other = needed(&head.checksums, false).filter(over_one_piece);
+    DigestSet { md5: tag_may_be_md5(etags, head), other: other.map(|declared| declared.checksum.algorithm()) }
+}
+
+/// Whether the object's tag is worth an MD5.
+fn tag_may_be_md5(etags: &ETagRule, head: &ObjectHead) -> bool {
+    head.etag.as_ref().is_some_and(|etag| etag.as_md5().is_some() || etag.parts() == Some(1))
+        && etags.wants_md5()
+}
+
 /// Which digests to compute of an object read in one piece, so that both ends can be checked.
 pub(super) fn digests_of_whole(route: &Route, head: &ObjectHead) -> DigestSet {
-    let source_tag_is_md5 =
-        head.etag.as_ref().is_some_and(|etag| etag.as_md5().is_some() || etag.parts() == Some(1))
-            && route.source_etags.wants_md5();
+    let source_tag_is_md5 = tag_may_be_md5(&route.source_etags, head);
     let md5_anyway = writing_wants_md5(route);
     let covered_by_md5 = md5_anyway && source_tag_is_md5 && route.source_etags.is_md5() == Support::Yes;
     let other = needed(&head.checksums, covered_by_md5)
@@ -44,7 +55,10 @@ fn over_one_piece(declared: &DeclaredChecksum) -> bool {
 }
 
 /// Checks the digests of a whole object against everything the source declared about it.
-pub(super) fn check_read(route: &Route, head: &ObjectHead, digests: &Digests) -> Result<ReadCheck, Error> {
+///
+/// # Errors
+/// `Corrupt` where anything contradicts.
+pub fn check_read(etags: &ETagRule, head: &ObjectHead, digests: &Digests) -> Result<ReadCheck, Error> {
     let mut check = ReadCheck::Length;
     if let Some(declared) = head.checksums.crc64_nvme {
         let computed = digests.crc64_nvme;
@@ -65,7 +79,7 @@ pub(super) fn check_read(route: &Route, head: &ObjectHead, digests: &Digests) ->
         check = same_checksum(&declared, &computed)?;
     }
     if let (Some(etag), Some(md5)) = (&head.etag, digests.md5) {
-        match route.source_etags.check(etag, head.encryption, md5) {
+        match etags.check(etag, head.encryption, md5) {
             ETagCheck::Match => check = ReadCheck::Etag,
             ETagCheck::Mismatch => return Err(contradiction("the MD5", etag, &ETag::from_md5(md5))),
             ETagCheck::SaysNothing => {}

@@ -128,7 +128,7 @@ fn checked(
     let check = {
         let (route, head, read_check) = (Arc::clone(route), head.clone(), Arc::clone(&read_check));
         move |digests: &Digests| {
-            let found = check_read(&route, &head, digests)?;
+            let found = check_read(&route.source_etags, &head, digests)?;
             read_check.get_or_init(|| found);
             Ok(())
         }

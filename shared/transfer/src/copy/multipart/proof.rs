@@ -295,7 +295,7 @@ impl Upload<'_> {
     /// The whole object's digests checked against what the source declared.
     fn check_read(&self, parts: &[Part]) -> Result<(u64, ReadCheck), Error> {
         let whole = self.combined(parts);
-        let check = check_read(self.route, self.head, &whole)?;
+        let check = check_read(&self.route.source_etags, self.head, &whole)?;
         let check = match self.proof {
             ReadProof::OverParts(_, PartDigest::Md5) => self.check_part_md5s(parts)?,
             ReadProof::OverParts(_, PartDigest::Checksum(declared)) => {

@@ -1,0 +1,159 @@
+//! An object's bytes, whole and in order, as its store has them.
+//!
+//! Owns: reading a small object at once and a large one by ranges, some of them ahead, each repeated by itself when it breaks off; and holding what arrived against
+//! everything that the store declared. Does not own: what is done about an object that cannot be read. Invariants: every read is of the generation that was planned
+//! (If-Match); at most [`AHEAD`] ranges of [`RANGE_BYTES`] are in memory; the last byte is let through only when all checks have passed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferry_device::plan::Object;
+use ferry_transfer::copy::declared::{check_read, digests_of_reading};
+use ferry_transfer::store::{GetRequest, HeadRequest};
+use ferry_transfer::{
+    Body, ByteRange, Clock, DigestHandle, ETag, ETagRule, Error, ErrorKind, Key, ObjectHead, Result,
+    SharedStore,
+};
+use futures::{StreamExt as _, stream};
+
+/// Objects up to this size are read at once.
+const SMALL_BYTES: u64 = 1 << 20;
+/// What one request asks for of a larger one.
+const RANGE_BYTES: u64 = 8 << 20;
+/// Ranges on their way.
+const AHEAD: usize = 4;
+/// Attempts at one range, and the pause before the second; it doubles.
+const ATTEMPTS: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// A bucket, and what is known of its tags.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) store: SharedStore,
+    etags: Arc<ETagRule>,
+    clock: Arc<dyn Clock>,
+}
+
+/// An object that is being read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// What the store says of it.
+    pub(super) head: ObjectHead,
+    /// Its bytes.
+    pub(super) body: Body,
+    digests: DigestHandle,
+}
+
+impl Reading {
+    /// The MD5 of the bytes, once they have all passed, where the store's tag may be one.
+    pub(super) fn md5(&self) -> Option<[u8; 16]> {
+        self.digests.get().and_then(|digests| digests.md5)
+    }
+}
+
+impl Source {
+    pub(super) fn new(store: SharedStore, clock: Arc<dyn Clock>) -> Self {
+        let etags = Arc::new(ETagRule::new(store.capabilities().etag_is_md5));
+        Self { store, etags, clock }
+    }
+
+    /// Begins to read an object; a small one is in memory when this returns.
+    pub(super) async fn read(&self, object: &Object) -> Result<Reading> {
+        let wanted = Wanted::of(object)?;
+        let (mut head, body) = if object.size_bytes <= SMALL_BYTES {
+            let response = self.store.get(wanted.get(None)).await?;
+            (response.head, response.body)
+        } else {
+            let request =
+                HeadRequest { version_id: wanted.version_id.clone(), ..HeadRequest::of(&wanted.key) };
+            (self.store.head(request).await?, self.in_ranges(&wanted, object.size_bytes))
+        };
+        wanted.check(&head, object)?;
+        if head.tag_count > 0 {
+            head.attributes.tags = self.store.get_tags(&wanted.key, wanted.version_id.as_deref()).await?;
+        }
+        let (etags, declared) = (Arc::clone(&self.etags), head.clone());
+        let set = digests_of_reading(&etags, &head);
+        let check = move |digests: &_| check_read(&etags, &declared, digests).map(drop);
+        let (body, digests) = body.checked(set, check)?;
+        let body = if object.size_bytes <= SMALL_BYTES { Body::Bytes(body.collect().await?) } else { body };
+        Ok(Reading { head, body, digests })
+    }
+
+    fn in_ranges(&self, wanted: &Wanted, size_bytes: u64) -> Body {
+        let (source, wanted) = (self.clone(), wanted.clone());
+        let ranges = (0..size_bytes.div_ceil(RANGE_BYTES)).filter_map(move |number| {
+            let first = number * RANGE_BYTES;
+            ByteRange::new(first, RANGE_BYTES.min(size_bytes - first))
+        });
+        let bytes = stream::iter(ranges)
+            .map(move |range| {
+                let (source, wanted) = (source.clone(), wanted.clone());
+                async move { source.range(&wanted, range).await }
+            })
+            .buffered(AHEAD);
+        Body::stream(size_bytes, bytes)
+    }
+
+    async fn range(&self, wanted: &Wanted, range: ByteRange) -> Result<bytes::Bytes> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let read = match self.store.get(wanted.get(Some(range))).await {
+                Ok(response) => response.body.collect().await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) if is_final(&error) || attempt == ATTEMPTS => return Err(error),
+                Err(_) => self.clock.sleep(pause).await,
+            }
+            pause *= 2;
+        }
+        Err(Error::new(ErrorKind::Other, "no attempt was made"))
+    }
+}
+
+/// Whether asking again is of no use.
+pub(super) fn is_final(error: &Error) -> bool {
+    error.is_permanent() || error.kind() == ErrorKind::PreconditionFailed
+}
+
+/// The generation of an object that was planned.
+#[derive(Debug, Clone)]
+struct Wanted {
+    key: Key,
+    etag: Option<ETag>,
+    version_id: Option<String>,
+}
+
+impl Wanted {
+    fn of(object: &Object) -> Result<Self> {
+        let key = Key::new(object.key.clone()).map_err(|empty| {
+            Error::new(ErrorKind::InvalidInput, "an object without a key").caused_by(empty)
+        })?;
+        let etag = object.etag.as_deref().and_then(ETag::parse);
+        Ok(Self { key, etag, version_id: object.version_id.clone() })
+    }
+
+    fn get(&self, range: Option<ByteRange>) -> GetRequest {
+        let (key, if_match, version_id) = (self.key.clone(), self.etag.clone(), self.version_id.clone());
+        GetRequest { key, if_match, version_id, range }
+    }
+
+    /// Whether the store still has what was planned.
+    fn check(&self, head: &ObjectHead, object: &Object) -> Result<()> {
+        let changed = |message: String| {
+            Err(Error::new(ErrorKind::PreconditionFailed, message).on_key(object.key.as_str()))
+        };
+        if head.size_bytes != object.size_bytes {
+            let (has, planned) = (head.size_bytes, object.size_bytes);
+            return changed(format!("the object has {has} bytes, and {planned} were planned"));
+        }
+        match (&self.etag, &head.etag) {
+            (Some(planned), Some(found)) if planned != found => {
+                changed(format!("the object has the tag {found}, and {planned} was planned"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
