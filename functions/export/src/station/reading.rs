@@ -20,6 +20,8 @@ use futures::{StreamExt as _, stream};
 const SMALL_BYTES: u64 = 1 << 20;
 /// What one request asks for of a larger one.
 const RANGE_BYTES: u64 = 8 << 20;
+/// What is handed on of it at once.
+const PIECE_BYTES: usize = 256 << 10;
 /// Ranges on their way.
 const AHEAD: usize = 4;
 /// Attempts at one range, and the pause before the second; it doubles.
@@ -91,7 +93,8 @@ impl Source {
                 let (source, wanted) = (source.clone(), wanted.clone());
                 async move { source.range(&wanted, range).await }
             })
-            .buffered(AHEAD);
+            .buffered(AHEAD)
+            .flat_map(|read| stream::iter(pieces(read)));
         Body::stream(size_bytes, bytes)
     }
 
@@ -111,6 +114,19 @@ impl Source {
         }
         Err(Error::new(ErrorKind::Other, "no attempt was made"))
     }
+}
+
+/// What was read, in pieces: of so large ones as a range is, those on their way to the disk would be too much.
+fn pieces(read: Result<bytes::Bytes>) -> Vec<Result<bytes::Bytes>> {
+    let mut rest = match read {
+        Ok(bytes) => bytes,
+        Err(error) => return vec![Err(error)],
+    };
+    let mut pieces = Vec::with_capacity(rest.len().div_ceil(PIECE_BYTES));
+    while !rest.is_empty() {
+        pieces.push(Ok(rest.split_to(rest.len().min(PIECE_BYTES))));
+    }
+    pieces
 }
 
 /// Whether asking again is of no use.
