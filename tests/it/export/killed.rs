@@ -53,6 +53,11 @@ async fn a_station_that_was_killed_goes_on_to_a_whole_medium() {
         for nth in [1, 4, 11, 9, 2] {
             kill_at(&world, &run, nth).await;
         }
+        fs::write(world.device().join("precious.img"), "somebody's").expect("written");
+        let elsewhere =
+            world.ferry(["run", &id, "--target", "image:device/precious.img"]).run().await.expect_code(4);
+        assert!(elsewhere.shows(&format!("was begun on {target}")), "{elsewhere}");
+        fs::remove_file(world.device().join("precious.img")).expect("as it was");
         let report = world.ferry(run).run().await.expect_code(0).report();
         assert_eq!(report["progress"], "Complete", "{target}: {report}");
         fs::write(world.pair.directory().join("pw"), PASSWORD).expect("written");

@@ -32,6 +32,8 @@ use crate::secrets::Secret;
 
 /// Says in the work directory that the container's header is written.
 const CONTAINER_MADE: &str = "container-made";
+/// Says in the work directory which target the job was begun on.
+const BEGUN_ON: &str = "target";
 /// Says in the work directory that an empty NTFS is in the container.
 const NTFS_MADE: &str = "ntfs-made";
 /// Where in the work directory an NTFS is mounted while it is written.
@@ -94,6 +96,15 @@ pub(super) fn check(
             "plain: writes files in the clear, and the manifest does not say x-container: none".to_owned(),
         ));
     }
+    // What is on that medium already is passed over: on another one it would be missing.
+    if let Some(begun_on) = begun_on(work).map_err(Refused::Device)?
+        && begun_on != target.to_string()
+    {
+        return Err(Refused::Other(format!(
+            "job {} was begun on {begun_on}: go on there, or create a job for {target}",
+            job.id
+        )));
+    }
     if manifest.file_system == FileSystem::Ntfs && !is_plain {
         Programs::of_this_machine().map_err(Refused::Format)?;
     }
@@ -111,6 +122,15 @@ pub(super) fn check(
         return Err(Refused::Other(format!("{} exists already and is not overwritten", path.display())));
     }
     Ok(())
+}
+
+fn begun_on(work: &Path) -> Result<Option<String>> {
+    let path = work.join(BEGUN_ON);
+    match std::fs::read_to_string(&path) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", &path)(error)),
+    }
 }
 
 /// Where the directory is the root of a mounted disk that tells its serial number, it must be the manifest's.
@@ -140,6 +160,8 @@ pub(super) fn create(
     arrangement: Arrangement,
 ) -> Result<Box<dyn Sink>> {
     let target = &options.target;
+    let work = plan.directory();
+    disk::mark(&work.join(BEGUN_ON), target.to_string().as_bytes())?;
     if let Target::Plain(directory) = target {
         return Ok(Box::new(DirectorySink::new(directory)));
     }
@@ -151,7 +173,6 @@ pub(super) fn create(
         let note = directory.join(HOW_TO_OPEN);
         std::fs::write(&note, how_to_open(job.id.as_str(), format)).map_err(Error::io("write", &note))?;
     }
-    let work = plan.directory();
     let disk = match target {
         Target::Block(_) => Some(disk::open(&path, work)?),
         _ => None,
