@@ -352,18 +352,18 @@ async fn a_run_that_was_killed_is_gone_on_with() {
     fill_small(&pair.from(), 200);
     let host = Host::start(&pair).await;
     host.put_task(&task("t")).await;
-    // The second half never arrives while this process lives.
+    // The last ten never arrive while this process lives: few enough that they do not hold every place of a pace that has become careful.
     let held = Rule::on(Operation::PutObject, Action::Delay(Duration::from_hours(1)));
-    pair.destination.faults().add(held.key_contains("small/1"));
+    pair.destination.faults().add(held.key_contains("small/19"));
     let run = host.begin("t").await;
     let twice = host.ask("POST", "/api/tasks/t/run", "").await;
     assert_eq!(twice.status, 409, "one run of a task at a time");
-    let half = wait(async || {
+    let most = wait(async || {
         let told = host.get(&format!("/api/runs/{run}")).await;
-        (told["progress"]["jobs_left"] == 100 && told["progress"]["jobs"] == 200).then_some(told)
+        (told["progress"]["jobs_left"] == 10 && told["progress"]["jobs"] == 200).then_some(told)
     })
     .await;
-    assert_eq!((&half["state"], pair.to().keys().len()), (&json!("running"), 100), "{half}");
+    assert_eq!((&most["state"], pair.to().keys().len()), (&json!("running"), 190), "{most}");
     host.kill().await;
     pair.destination.faults().clear();
     let host = Host::start(&pair).await;
