@@ -1,6 +1,6 @@
 //! The inside of a container, shown by a process of its own.
 //!
-//! Owns: both ends of that process: starting it ([`Inside`]) and being it ([`serve`]). Does not own: what is shown ([`DecryptedView`]) or the file system in it. Invariants:
+//! Owns: both ends of that process: starting it (`Inside`) and being it ([`serve`]). Does not own: what is shown ([`DecryptedView`]) or the file system in it. Invariants:
 //! whoever reads or writes the file system is never the one who serves its volume, or the kernel could not end it (a thread that waits for FUSE cannot be killed
 //! once its request is taken up); the process ends with the one that started it, however that ended, after it has unmounted what it showed and what was
 //! mounted upon it; a password passes through a pipe and stands in no list of processes.

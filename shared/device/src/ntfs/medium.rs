@@ -1,7 +1,7 @@
 //! An export's medium whose file system is NTFS.
 //!
 //! Owns: the two mounts that it takes, the container's inside and the file system in it, for as long as a medium is written ([`NtfsSink`]) or read
-//! ([`NtfsMedium`]); and how large such a file system must be. Does not own: the programs ([`Programs`]) or the process that shows the inside ([`Inside`]). Invariants: the
+//! ([`NtfsMedium`]); and how large such a file system must be. Does not own: the programs ([`Programs`]) or the process that shows the inside ([`super::inside`]). Invariants: the
 //! file system is unmounted before the inside is; a medium counts as written once both unmounts have succeeded.
 
 use std::path::{Path, PathBuf};

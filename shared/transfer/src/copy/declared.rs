@@ -1,7 +1,7 @@
 //! What the source declared of an object, against what arrived of it.
 //!
 //! Owns: which digests are computed for that, the cheapest that cover every byte, and the comparison. Does not own: digests over the
-//! source's own parts, which only a reading in parts can check ([`super::multipart`]). Invariant: a contradiction is an error, whatever
+//! source's own parts, which only a reading in parts can check (`multipart`). Invariant: a contradiction is an error, whatever
 //! else agrees.
 
 use std::fmt;
