@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferry_cloud::lambda;
+use ferry_cloud::lambda::task_at;
 use ferry_cloud::parameters::SharedParameters;
 use ferry_transfer::task::{self, Task};
-use ferry_transfer::{Error, ErrorKind, Result};
+use ferry_transfer::{ErrorKind, Result};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -88,7 +88,7 @@ impl RuleBook {
         parameters: SharedParameters,
     ) -> Result<Self> {
         let place = format!("{}/{name}", path.trim_end_matches('/'));
-        let rules = told.rules(Some(&read(&parameters, &place).await?));
+        let rules = told.rules(Some(&task_at(&*parameters, &place, name, ErrorKind::Configuration).await?));
         let known = Mutex::new(Known { rules, looked: Some(Instant::now()) });
         Ok(Self(Arc::new(Kind::OfTask { told, place, parameters, known })))
     }
@@ -99,11 +99,12 @@ impl RuleBook {
             Kind::Fixed(rules) => return Ok(rules.clone()),
             Kind::OfTask { told, place, parameters, known } => (told, place, parameters, known),
         };
+        let name = place.rsplit('/').next().unwrap_or_default();
         let mut known = known.lock().await;
         if known.looked.is_some_and(|looked| looked.elapsed() < BELIEVED) {
             return Ok(known.rules.clone());
         }
-        match read(parameters, place).await {
+        match task_at(&**parameters, place, name, ErrorKind::Configuration).await {
             Ok(task) => {
                 let rules = told.rules(Some(&task));
                 if rules != known.rules {
@@ -124,28 +125,15 @@ impl RuleBook {
     }
 }
 
-async fn read(parameters: &SharedParameters, place: &str) -> Result<Task> {
-    let misconfigured = |message: String| Error::new(ErrorKind::Configuration, message);
-    let name = place.rsplit('/').next().unwrap_or_default();
-    let text = parameters.get(place).await?.ok_or_else(|| {
-        misconfigured(format!("there is no task {name:?}: no parameter {place} (`ferry task put` makes one)"))
-    })?;
-    let task: Task = lambda::parse(place, &text)?;
-    if task.name != name {
-        return Err(misconfigured(format!(
-            "the parameter {place} holds the task {:?}; its name and the parameter's must agree",
-            task.name
-        )));
-    }
-    Ok(task)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
     use ferry_cloud::parameters::{Parameter, Parameters, Secrecy};
+
+    use ferry_cloud::lambda;
+    use ferry_transfer::Error;
 
     use super::*;
 

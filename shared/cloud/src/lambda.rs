@@ -35,7 +35,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 pub use self::stores::Stores;
-pub use self::task_book::TaskBook;
+pub use self::task_book::{TaskBook, task_at};
 use crate::documents::StoreDocuments;
 use crate::parameters::{self, SharedParameters};
 use crate::sqs::{SqsQueue, SqsQueueConfig};

@@ -9,6 +9,7 @@
 pub mod container;
 pub mod decrypted_view;
 pub mod documents;
+pub mod durable;
 mod error;
 pub mod export_log;
 pub mod ext4;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable::{self, put_in_place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::naming::contest::{Contest, Losers, LosersIter, directory_of};
 use crate::naming::{Candidate, DevicePath, NamingRules, Reason};
@@ -170,12 +171,10 @@ impl Planner {
         finish(plan, &directory)?;
         let summary = Summary { recovered: naming.recovered, rules, objects: count, bytes, name_bytes };
         // The plan before its summary: a summary means that both are whole.
-        rename(&partial, &directory.join(PLAN))?;
-        let partial = directory.join("summary.partial");
-        let mut file = BufWriter::new(File::create(&partial).map_err(Error::io("create", &partial))?);
-        write_line(&mut file, &directory, &summary)?;
-        finish(file, &directory)?;
-        rename(&partial, &directory.join(SUMMARY))?;
+        put_in_place(&partial, &directory.join(PLAN))?;
+        let told = serde_json::to_vec(&summary)
+            .map_err(|e| Error::invalid("no summary of the plan can be written").caused_by(e))?;
+        durable::write(&directory.join(SUMMARY), &told)?;
         std::fs::remove_file(&added).map_err(Error::io("remove", &added))?;
         Ok(Plan { directory, summary })
     }
@@ -289,12 +288,6 @@ fn finish(file: BufWriter<File>, directory: &Path) -> Result<()> {
         .map_err(std::io::IntoInnerError::into_error)
         .and_then(|file| file.sync_all())
         .map_err(Error::io("write a plan in", directory))
-}
-
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    std::fs::rename(from, to).map_err(Error::io("put in place", to))?;
-    let directory = to.parent().unwrap_or(Path::new("."));
-    File::open(directory).and_then(|d| d.sync_all()).map_err(Error::io("sync", directory))
 }
 
 #[cfg(test)]

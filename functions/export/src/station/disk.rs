@@ -4,10 +4,9 @@
 //! is overwritten. Does not own: what speaks against it (`ferry_device::target::disk`). Invariants: the first byte is written after the SIGNATURE was found, the serial
 //! number agreed and a person typed it; who goes on with a disk goes on with the same one.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 
+use ferry_device::durable;
 use ferry_device::job::JobRecord;
 use ferry_device::manifest::Manifest;
 use ferry_device::target::disk::{Confirmation, Disk, Objection};
@@ -54,13 +53,9 @@ impl Begun {
 
     fn read(work: &Path) -> Result<Option<Self>> {
         let path = work.join(BEGUN);
-        match std::fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::io("read", &path)(e.into()))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", &path)(error)),
-        }
+        let note = durable::read(&path)?;
+        note.map(|note| serde_json::from_slice(&note).map_err(|e| Error::io("read", &path)(e.into())))
+            .transpose()
     }
 }
 
@@ -121,26 +116,10 @@ pub(super) fn open(device: &Path, work: &Path) -> Result<RawVolume> {
         let begun = Begun::of(&Disk::of_this_machine(device)?);
         let begun =
             serde_json::to_vec(&begun).map_err(|e| Error::invalid("no note of the disk").caused_by(e))?;
-        mark(&work.join(BEGUN), &begun)?;
+        durable::write(&work.join(BEGUN), &begun)?;
         volume.wipe_ends()?;
     }
     Ok(volume)
-}
-
-/// Writes a mark that is there after a power cut as well, before what it speaks of happens.
-pub(super) fn mark(path: &Path, contents: &[u8]) -> Result<()> {
-    let write = || {
-        let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        match path.parent() {
-            Some(directory) => File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
-    };
-    write().map_err(Error::io("write", path))
 }
 
 #[cfg(test)]
@@ -153,7 +132,7 @@ mod tests {
         assert_eq!(Begun::read(work.path()).expect("nothing"), None);
         let disk = Disk { serial: Some("WD-1".into()), size_bytes: 5, ..Disk::default() };
         let begun = serde_json::to_vec(&Begun::of(&disk)).expect("a note");
-        mark(&work.path().join(BEGUN), &begun).expect("marked");
+        durable::write(&work.path().join(BEGUN), &begun).expect("marked");
         assert_eq!(Begun::read(work.path()).expect("read"), Some(Begun::of(&disk)));
         let other = Disk { size_bytes: 6, ..disk };
         assert_ne!(Begun::read(work.path()).expect("read"), Some(Begun::of(&other)));

@@ -10,6 +10,7 @@ use ferry_device::container::{
     Container, Format, Luks2Kdf, Password, SystemEntropy, TrueCryptPrf, VeraCryptPrf,
 };
 use ferry_device::documents::{Arrangement, reserve_bytes};
+use ferry_device::durable;
 use ferry_device::ext4::{Identity, Layout, Size};
 use ferry_device::job::JobRecord;
 use ferry_device::manifest::{self, Manifest};
@@ -24,7 +25,7 @@ use ferry_device::target::disk::{DeviceId, Disk};
 use ferry_device::target::in_use::{InUse, mount_of, mounts};
 use ferry_device::target::{HOW_TO_OPEN, Target, authorise, check_empty, how_to_open};
 use ferry_device::verify::{Verdict, verify};
-use ferry_device::volume::RawVolume;
+use ferry_device::volume::{RawVolume, Volume as _};
 use ferry_device::{Error, ErrorKind, Result};
 
 use super::{Refused, RunOptions, StationError, disk};
@@ -97,7 +98,8 @@ pub(super) fn check(
         ));
     }
     // What is on that medium already is passed over: on another one it would be missing.
-    if let Some(begun_on) = begun_on(work).map_err(Refused::Device)?
+    let begun_on = durable::read(&work.join(BEGUN_ON)).map_err(Refused::Device)?;
+    if let Some(begun_on) = begun_on.map(|name| String::from_utf8_lossy(&name).into_owned())
         && begun_on != target.to_string()
     {
         return Err(Refused::Other(format!(
@@ -122,15 +124,6 @@ pub(super) fn check(
         return Err(Refused::Other(format!("{} exists already and is not overwritten", path.display())));
     }
     Ok(())
-}
-
-fn begun_on(work: &Path) -> Result<Option<String>> {
-    let path = work.join(BEGUN_ON);
-    match std::fs::read_to_string(&path) {
-        Ok(target) => Ok(Some(target)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", &path)(error)),
-    }
 }
 
 /// Where the directory is the root of a mounted disk that tells its serial number, it must be the manifest's.
@@ -161,7 +154,7 @@ pub(super) fn create(
 ) -> Result<Box<dyn Sink>> {
     let target = &options.target;
     let work = plan.directory();
-    disk::mark(&work.join(BEGUN_ON), target.to_string().as_bytes())?;
+    durable::write(&work.join(BEGUN_ON), target.to_string().as_bytes())?;
     if let Target::Plain(directory) = target {
         return Ok(Box::new(DirectorySink::new(directory)));
     }
@@ -177,13 +170,11 @@ pub(super) fn create(
         Target::Block(_) => Some(disk::open(&path, work)?),
         _ => None,
     };
-    let inside_bytes =
-        |disk: &RawVolume| ferry_device::volume::Volume::size_bytes(disk) - format.overhead_bytes();
     match manifest.file_system {
         FileSystem::Ext4 => {
             let identity = Identity::of_job(job.id.as_str(), job.id.as_str(), job.created.unix_timestamp())?;
             let size = match &disk {
-                Some(disk) => Size::Exactly { bytes: inside_bytes(disk) },
+                Some(disk) => Size::Exactly { bytes: disk.size_bytes() - format.overhead_bytes() },
                 None => Size::Fitting { reserve_bytes: reserve_bytes(plan) },
             };
             let layout = Arc::new(Layout::new(plan, arrangement.documents(), identity, size)?);
@@ -204,7 +195,7 @@ pub(super) fn create(
                 job.id.as_str(),
                 &work.join(NTFS_MOUNTS),
             )?;
-            disk::mark(&made, b"")?;
+            durable::write(&made, b"")?;
             Ok(Box::new(sink))
         }
     }
@@ -229,7 +220,7 @@ fn container(
         Some(seal) if made.exists() => Container::open(volume, &seal.password()),
         Some(seal) => {
             let container = Container::create(volume, seal.format, &seal.password(), &mut SystemEntropy)?;
-            disk::mark(&made, b"")?;
+            durable::write(&made, b"")?;
             Ok(container)
         }
     }

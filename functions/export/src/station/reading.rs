@@ -134,6 +134,12 @@ pub(super) fn is_final(error: &Error) -> bool {
     error.is_permanent() || error.kind() == ErrorKind::PreconditionFailed
 }
 
+/// The key of an object of the plan.
+pub(super) fn key_of(object: &Object) -> Result<Key> {
+    Key::new(object.key.clone())
+        .map_err(|empty| Error::new(ErrorKind::InvalidInput, "an object without a key").caused_by(empty))
+}
+
 /// The generation of an object that was planned.
 #[derive(Debug, Clone)]
 struct Wanted {
@@ -144,9 +150,7 @@ struct Wanted {
 
 impl Wanted {
     fn of(object: &Object) -> Result<Self> {
-        let key = Key::new(object.key.clone()).map_err(|empty| {
-            Error::new(ErrorKind::InvalidInput, "an object without a key").caused_by(empty)
-        })?;
+        let key = key_of(object)?;
         let etag = object.etag.as_deref().and_then(ETag::parse);
         Ok(Self { key, etag, version_id: object.version_id.clone() })
     }

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use ferry_device::manifest::Restore;
 use ferry_device::plan::{Object, Plan, PlanEntry};
+use ferry_transfer::StorageClass;
 use ferry_transfer::restore_rule::RestoreTerms;
 use ferry_transfer::store::{HeadRequest, RestoreAnswer, RestoreRequest, RestoreState, RestoreTier};
-use ferry_transfer::{Key, StorageClass};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use time::OffsetDateTime;
 
+use super::reading::key_of;
 use super::sources::Sources;
 use super::{Run, StationError};
 
@@ -104,7 +105,7 @@ async fn ask(
 ) -> Result<(), StationError> {
     let object = object?;
     let request = RestoreRequest {
-        key: key(&object)?,
+        key: key_of(&object)?,
         version_id: object.version_id.clone(),
         days: terms.days_for(class_of(&object).as_ref()),
         tier: terms.tier,
@@ -118,7 +119,7 @@ async fn ask(
 }
 
 async fn is_readable(sources: &Sources, object: &Object) -> Result<bool, StationError> {
-    let request = HeadRequest { version_id: object.version_id.clone(), ..HeadRequest::of(&key(object)?) };
+    let request = HeadRequest { version_id: object.version_id.clone(), ..HeadRequest::of(&key_of(object)?) };
     match sources.of(object)?.store.head(request).await {
         Ok(head) => {
             let class = head.attributes.storage_class.as_ref();
@@ -127,9 +128,4 @@ async fn is_readable(sources: &Sources, object: &Object) -> Result<bool, Station
         Err(error) if error.kind() == ferry_transfer::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error.into()),
     }
-}
-
-fn key(object: &Object) -> Result<Key, StationError> {
-    Key::new(object.key.clone())
-        .map_err(|_| StationError::Job(format!("the plan has an object without a key in {}", object.bucket)))
 }

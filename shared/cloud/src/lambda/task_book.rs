@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Stores, parse};
-use crate::parameters::SharedParameters;
+use crate::parameters::{Parameters, SharedParameters};
 use crate::store_config::StoreConfig;
 
 /// How long a text is believed. Parameter Store gives 40 requests a second for nothing (AWS, "Parameter Store throughput"): at 1,000
@@ -64,28 +64,37 @@ impl TaskBook {
 
     async fn text(&self, name: &str) -> Result<Text> {
         let place = format!("{}{name}", self.path);
-        let Some(text) = self.parameters.get(&place).await? else {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("there is no task {name:?}: no parameter {place} (`ferry task put` makes one)"),
-            ));
-        };
-        let task: Task = parse(&place, &text)?;
-        if task.name != name {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "the parameter {place} holds the task {:?}; its name and the parameter's must agree",
-                    task.name
-                ),
-            ));
-        }
+        let task = task_at(&*self.parameters, &place, name, ErrorKind::InvalidInput).await?;
         Ok(Text {
             source: self.stores.config(&task.source.store).await?,
             destination: self.stores.config(&task.destination.store).await?,
             task,
         })
     }
+}
+
+/// The task of this name, whose text stands in the parameter at `place`. `missing` is what an error is where there is none: who asks knows whose mistake that is.
+pub async fn task_at(
+    parameters: &dyn Parameters,
+    place: &str,
+    name: &str,
+    missing: ErrorKind,
+) -> Result<Task> {
+    let text = parameters.get(place).await?.ok_or_else(|| {
+        let message = format!("there is no task {name:?}: no parameter {place} (`ferry task put` makes one)");
+        Error::new(missing, message)
+    })?;
+    let task: Task = parse(place, &text)?;
+    if task.name != name {
+        return Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "the parameter {place} holds the task {:?}; its name and the parameter's must agree",
+                task.name
+            ),
+        ));
+    }
+    Ok(task)
 }
 
 #[async_trait]
