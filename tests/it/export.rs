@@ -3,13 +3,17 @@
 mod archived;
 mod disk;
 mod killed;
+mod meanwhile;
 mod reading;
+mod stores;
 
 use std::fs::File;
 use std::path::Path;
 
 use ferry_cloud::Credentials;
 use ferry_export::{HttpRequest, sign};
+use ferry_testkit::faults::{Action, Rule};
+use ferry_testkit::operation::Operation;
 use ferry_testkit::sqs::{SqsConfig, SqsServer};
 use ferry_tests::{Pair, Program};
 use ferry_transfer::Queue as _;
@@ -189,6 +193,27 @@ async fn a_station_takes_its_jobs_off_a_queue() {
 }
 
 #[tokio::test]
+async fn only_a_job_that_is_over_leaves_the_queue() {
+    let world = World::new(&manifest("x-container: none\nx-layout: plain\n")).await;
+    let (canceled, refused) = (world.create().await, world.create().await);
+    world.ferry(["CancelJob", &canceled]).run().await.expect_code(0);
+    std::fs::remove_file(world.device().join("SIGNATURE")).expect("removed");
+    let sqs = SqsServer::start(SqsConfig::default()).await.expect("SQS");
+    let queue = sqs.queue("disks");
+    let job = |id: &String| OutgoingMessage::new(serde_json::json!({ "jobId": id }).to_string());
+    let sent = queue.send_batch(vec![job(&canceled), job(&refused)]).await;
+    assert!(sent.expect("sent").iter().all(Result::is_ok));
+    let url = sqs.queue_url("disks");
+    let station = ["station", "--queue", &url, "--target", "plain:device", "--once", "--json"];
+    let program = world.ferry(station).env("AWS_ACCESS_KEY_ID", "AKIAFAKE").env("AWS_REGION", "us-east-1");
+    let ended = program.env("AWS_SECRET_ACCESS_KEY", "fake-secret").run().await;
+    assert!(ended.shows(&format!("job {canceled} was canceled")), "{ended}");
+    assert!(ended.expect_code(4).shows("SIGNATURE is not there"));
+    let depth = queue.depth().await.expect("depth");
+    assert_eq!((depth.visible, depth.in_flight), (0, 1), "the refused job comes again");
+}
+
+#[tokio::test]
 async fn what_was_to_be_encrypted_is_never_written_in_the_clear() {
     let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
     let id = world.create().await;
@@ -204,10 +229,8 @@ async fn what_was_to_be_encrypted_is_never_written_in_the_clear() {
     assert_eq!(std::fs::read_dir(world.device()).expect("device").count(), 1, "SIGNATURE and nothing else");
 }
 
-#[tokio::test]
-async fn a_topic_is_told_how_a_job_ended_and_of_no_secret() {
-    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
-    let id = world.create().await;
+/// A topic that hears one message.
+async fn topic() -> (String, tokio::task::JoinHandle<String>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let topic = format!("http://{}", listener.local_addr().expect("an address"));
     let heard = tokio::spawn(async move {
@@ -224,6 +247,14 @@ async fn a_topic_is_told_how_a_job_ended_and_of_no_secret() {
         socket.write_all(format!("{head}{body}").as_bytes()).await.expect("answered");
         String::from_utf8(said).expect("text")
     });
+    (topic, heard)
+}
+
+#[tokio::test]
+async fn a_topic_is_told_how_a_job_ended_and_of_no_secret() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    let id = world.create().await;
+    let (topic, heard) = topic().await;
     let arn = "arn:aws:sns:eu-west-1:123456789012:disks";
     let run = ["run", &id, "--target", "dir:device", "--notify-topic", arn];
     let program = world.ferry(run).env("AWS_ENDPOINT_URL_SNS", &topic);
@@ -238,6 +269,20 @@ async fn a_topic_is_told_how_a_job_ended_and_of_no_secret() {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(!said.contains(PASSWORD), "{said}");
+}
+
+#[tokio::test]
+async fn a_topic_is_told_that_a_store_failed() {
+    let world = World::new(&manifest("x-container: none\nx-layout: plain\n")).await;
+    let id = world.create().await;
+    let (topic, heard) = topic().await;
+    world.pair.source.faults().add(Rule::on(Operation::GetObject, Action::ACCESS_DENIED));
+    let arn = "arn:aws:sns:eu-west-1:123456789012:disks";
+    let run = ["run", &id, "--target", "plain:device", "--notify-topic", arn];
+    let program = world.ferry(run).env("AWS_ENDPOINT_URL_SNS", &topic).env("AWS_ACCESS_KEY_ID", "AKIAFAKE");
+    program.env("AWS_SECRET_ACCESS_KEY", "fake-secret").run().await.expect_code(1);
+    let said = heard.await.expect("it was told");
+    assert!(said.contains("stopped") && said.contains("AccessDenied"), "{said}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ferry_device::manifest::{Container, Manifest, Operation};
 use ferry_device::room::Room;
-use ferry_transfer::listing::{FixedEnd, ListingHabits, list_within};
+use ferry_transfer::listing::{FixedEnd, list_within};
 use futures::TryStreamExt as _;
 
 use crate::service::Service;
@@ -48,7 +48,24 @@ struct Filling {
 impl Service {
     /// Splits what a manifest selects over disks of these sizes, filled in this order.
     pub async fn split(&self, manifest: &Manifest, device_bytes: &[u64]) -> Result<Split, StationError> {
+        let mut habits = selection::Habits::default();
+        loop {
+            let known = habits.disordered();
+            match self.split_once(manifest, device_bytes, &mut habits).await {
+                Err(StationError::Store(_)) if habits.disordered() > known => {}
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn split_once(
+        &self,
+        manifest: &Manifest,
+        device_bytes: &[u64],
+        habits: &mut selection::Habits,
+    ) -> Result<Split, StationError> {
         let is_plain = manifest.extensions.container == Container::None;
+        let leaves_archived_out = selection::leaves_archived_out(manifest);
         let mut rooms = device_bytes.iter().map(|bytes| room_of(manifest, is_plain, *bytes));
         let mut split = Split::default();
         let mut disk = match rooms.next() {
@@ -62,8 +79,8 @@ impl Service {
             let globs = selection::Globs::of(manifest);
             let base = operation.base(manifest);
             let bounds = Arc::new(FixedEnd(until));
-            let mut entries =
-                list_within(store, &operation.prefix, after, bounds, Arc::<ListingHabits>::default());
+            let habits = habits.of(&operation.export_bucket);
+            let mut entries = list_within(store, &operation.prefix, after, bounds, habits);
             if let Some(disk) = &mut disk {
                 disk.operations.push(operation.clone());
             }
@@ -73,7 +90,8 @@ impl Service {
                 if !operation.selects(key) || !globs.select(key) {
                     continue;
                 }
-                if entry.storage_class.as_ref().is_some_and(ferry_transfer::StorageClass::is_archive) {
+                let class = entry.storage_class.as_ref();
+                if leaves_archived_out && class.is_some_and(ferry_transfer::StorageClass::is_archive) {
                     split.archived_objects += 1;
                     continue;
                 }

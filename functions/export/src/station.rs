@@ -4,26 +4,29 @@
 //! containers and digests (`ferry-device`), nor reading stores ([`feed`]). Invariants: nothing is written to a target that does not carry the job's
 //! SIGNATURE; two stations never hold one job; a station that was killed goes on where it was, to the same bytes.
 
+mod begun;
 mod disk;
 mod feed;
 pub(crate) mod listing;
 mod log;
 mod medium;
+mod patience;
 mod reading;
 mod restoring;
 mod sources;
+mod standing;
 mod upload;
 mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ferry_device::container::Format;
-use ferry_device::documents::{Arrangement, BagInfo};
+use ferry_device::documents::BagInfo;
 use ferry_device::export_log::Report;
-use ferry_device::job::{JobId, JobRecord, JobState};
-use ferry_device::manifest::{Layout, Manifest, Strictness};
+use ferry_device::job::{JobId, JobRecord, JobState, Refusal};
+use ferry_device::manifest::{Manifest, Strictness};
 use ferry_device::ntfs::inside::InsideProgram;
 use ferry_device::plan::Plan;
 use ferry_device::target::disk::DeviceId;
@@ -33,6 +36,7 @@ use ferry_transfer::SharedStore;
 use time::Duration;
 
 use self::medium::Seal;
+use self::standing::Standing;
 use crate::service::Service;
 
 pub use disk::Consent;
@@ -58,15 +62,32 @@ pub enum StationError {
     /// The job is not one that can be run.
     #[error("{0}")]
     Job(String),
+    /// The run ended before the job did; another run goes on.
+    #[error("{0}")]
+    Stopped(String),
+    /// Another station has the job now.
+    #[error("{0}; this station writes nothing more of it")]
+    Lost(Refusal),
     /// The medium or the work directory failed.
     #[error(transparent)]
-    Device(#[from] ferry_device::Error),
+    Device(ferry_device::Error),
     /// A store or the state failed.
     #[error(transparent)]
     Store(#[from] ferry_transfer::Error),
     /// Somebody called the job off.
     #[error("job {0} was canceled; what is written so far is no whole export")]
     Canceled(JobId),
+}
+
+impl From<ferry_device::Error> for StationError {
+    /// A medium that turns out to be another one is no failure of that medium.
+    fn from(error: ferry_device::Error) -> Self {
+        if error.kind() == ferry_device::ErrorKind::Refused {
+            let message = ferry_transfer::chain(&error);
+            return Self::Refused { state: JobState::MissingDevice, message };
+        }
+        Self::Device(error)
+    }
 }
 
 /// What a run came to.
@@ -118,6 +139,17 @@ pub struct Progress {
     pub readable: AtomicU64,
 }
 
+impl Progress {
+    fn all(&self) -> [&AtomicU64; 6] {
+        [&self.objects, &self.bytes, &self.objects_done, &self.bytes_done, &self.archived, &self.readable]
+    }
+
+    /// Another job begins.
+    fn clear(&self) {
+        self.all().iter().for_each(|number| number.store(0, Relaxed));
+    }
+}
+
 /// A station.
 #[derive(Debug, Clone)]
 pub struct Station {
@@ -135,7 +167,7 @@ struct Run<'a> {
     manifest: Manifest,
     options: &'a RunOptions,
     work: PathBuf,
-    canceled: Arc<AtomicBool>,
+    standing: Arc<Standing>,
 }
 
 impl Station {
@@ -151,9 +183,16 @@ impl Station {
         Arc::clone(&self.progress)
     }
 
+    /// Whether nothing follows for a job: it has ended, was called off or has expired.
+    pub async fn is_over(&self, id: &JobId) -> Result<bool, StationError> {
+        let job = self.service.jobs().get(id).await?;
+        Ok(job.is_some_and(|job| job.at(self.service.now()).state.is_final()))
+    }
+
     /// Runs a job to its end, or goes on with it.
     pub async fn run(&self, id: &JobId, options: &RunOptions) -> Result<Finished, StationError> {
         let held = work::hold(&self.work, id)?;
+        self.progress.clear();
         let now = self.service.now();
         let leased = self.service.jobs().change(id, |job| job.lease_to(&self.name, now, LEASE)).await?;
         let job = leased
@@ -166,13 +205,14 @@ impl Station {
                 ))
             })?;
         let work = held.directory().to_owned();
-        let run = Run { station: self, id: id.clone(), manifest, options, work, canceled: Arc::default() };
+        let standing = Arc::new(Standing::new(id.clone()));
+        let run = Run { station: self, id: id.clone(), manifest, options, work, standing };
         let heart = tokio::spawn(beat(
             Arc::clone(&self.service),
             id.clone(),
             self.name.clone(),
             Arc::clone(&self.progress),
-            Arc::clone(&run.canceled),
+            Arc::clone(&run.standing),
         ));
         let ended = Box::pin(run.to_end(&job)).await;
         heart.abort();
@@ -190,16 +230,13 @@ async fn beat(
     id: JobId,
     name: String,
     progress: Arc<Progress>,
-    canceled: Arc<AtomicBool>,
+    standing: Arc<Standing>,
 ) {
     loop {
         tokio::time::sleep(SIGN_OF_LIFE).await;
         let changed = service
             .jobs()
             .change(&id, |mut job| {
-                if job.state == JobState::Canceled {
-                    canceled.store(true, Relaxed);
-                }
                 job.totals.objects = progress.objects.load(Relaxed);
                 job.totals.bytes = progress.bytes.load(Relaxed);
                 job.totals.objects_done = progress.objects_done.load(Relaxed);
@@ -209,8 +246,13 @@ async fn beat(
                 job.lease_to(&name, service.now(), LEASE)
             })
             .await;
-        if let Err(error) = changed {
-            tracing::warn!(job = %id, error = error.chain(), "the job's record could not be written");
+        match changed {
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(refusal))) => standing.end(refusal),
+            Ok(None) => standing.end(Refusal::Canceled(id.clone())),
+            Err(error) => {
+                tracing::warn!(job = %id, error = error.chain(), "the job's record could not be written");
+            }
         }
     }
 }
@@ -218,15 +260,12 @@ async fn beat(
 impl Run<'_> {
     async fn to_end(&self, job: &JobRecord) -> Result<Finished, StationError> {
         self.step(JobState::Validating).await?;
-        let is_new = Plan::open(&self.work)?.is_none();
         // A person may be asked, and mounts are made: both take their time.
-        tokio::task::block_in_place(|| medium::check(self.options, job, &self.manifest, &self.work, is_new))
-            .map_err(Refused::into_error)?;
+        let admitted =
+            tokio::task::block_in_place(|| medium::check(self.options, job, &self.manifest, &self.work))
+                .map_err(Refused::into_error)?;
         let format = medium::format_of(&self.manifest);
-        let arrangement = match self.manifest.extensions.layout {
-            Layout::BagIt => Arrangement::BagIt,
-            Layout::Plain => Arrangement::Plain,
-        };
+        let arrangement = medium::arrangement_of(&self.manifest);
         let plan = if let Some(plan) = Plan::open(&self.work)? {
             plan
         } else {
@@ -244,7 +283,7 @@ impl Run<'_> {
         self.step(JobState::Writing).await?;
         let seal = self.seal(format).await?;
         let opened = tokio::task::block_in_place(|| {
-            medium::create(self.options, job, &self.manifest, &plan, seal.as_ref(), arrangement)
+            medium::create(self.options, job, &self.manifest, &plan, seal.as_ref(), &admitted)
         })?;
         let bag = BagInfo { job: self.id.to_string(), date: job.created.date().to_string() };
         feed::write(self, &plan, opened, arrangement, bag).await?;
@@ -271,18 +310,16 @@ impl Run<'_> {
         Ok(Some(Seal { format, password }))
     }
 
-    fn check_canceled(&self) -> Result<(), StationError> {
-        if self.canceled.load(Relaxed) { Err(StationError::Canceled(self.id.clone())) } else { Ok(()) }
-    }
-
     async fn step(&self, state: JobState) -> Result<(), StationError> {
-        self.check_canceled()?;
-        let service = &self.station.service;
-        let changed = service.jobs().change(&self.id, |job| job.step(state, service.now())).await?;
-        match changed {
+        self.standing.check()?;
+        let Station { service, name, .. } = self.station;
+        let step = |job: JobRecord| job.held_by(name).and_then(|()| job.step(state, service.now()));
+        match service.jobs().change(&self.id, step).await? {
             Some(Ok(_)) => Ok(()),
-            Some(Err(ferry_device::job::Refusal::Canceled(id))) => Err(StationError::Canceled(id)),
-            Some(Err(refusal)) => Err(StationError::Job(refusal.to_string())),
+            Some(Err(refusal)) => {
+                self.standing.end(refusal);
+                self.standing.check()
+            }
             None => Err(StationError::Job(format!("the record of job {} is gone", self.id))),
         }
     }
@@ -292,12 +329,17 @@ impl Run<'_> {
         let state = match error {
             StationError::Refused { state, .. } => *state,
             StationError::Device(_) => JobState::DeviceError,
-            StationError::Job(_) | StationError::Store(_) | StationError::Canceled(_) => return,
+            StationError::Job(_)
+            | StationError::Stopped(_)
+            | StationError::Lost(_)
+            | StationError::Store(_)
+            | StationError::Canceled(_) => return,
         };
-        let service = &self.station.service;
+        let Station { service, name, .. } = self.station;
         let noted = service
             .jobs()
             .change(&self.id, |job| {
+                job.held_by(name)?;
                 let mut job = job.step(state, service.now())?;
                 job.detail = Some(ferry_transfer::chain(error));
                 Ok::<_, ferry_device::job::Refusal>(job)

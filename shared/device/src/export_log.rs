@@ -20,7 +20,7 @@ use crate::plan::{Object, Place, Plan, PlanEntry};
 
 /// The columns, the first eight being the original's.
 pub const HEADER: &str = "DateTime,File,Status,Code,Key,MD5,Bytes,Content-Type,\
-                          SHA256,ETag,VersionId,LastModified,StorageClass,Remapped,Operation";
+                          SHA256,ETag,VersionId,LastModified,StorageClass,Remapped,Operation,Message";
 
 /// `Tue 03 Feb 2009 21:57:43 GMT`, the sample's form; the guide's field table has another, in local time.
 const DATE: &[BorrowedFormatItem<'_>] =
@@ -107,6 +107,7 @@ impl<W: Write> LogWriter<W> {
             Outcome::Changed => Status::Changed,
             Outcome::Missing => Status::Http(404),
             Outcome::Archived => Status::Archived,
+            Outcome::Denied => Status::Http(403),
             Outcome::Failed => Status::Http(503),
         };
         let remapped = match &entry.place {
@@ -130,7 +131,7 @@ impl<W: Write> LogWriter<W> {
         let bytes = object.size_bytes.to_string();
         let operation = (object.operation + 1).to_string();
         let modified = OffsetDateTime::from_unix_timestamp(object.modified_unix_secs).map(date);
-        let fields: [&str; 15] = [
+        let fields: [&str; 16] = [
             &date(at),
             file,
             &number,
@@ -146,6 +147,7 @@ impl<W: Write> LogWriter<W> {
             object.storage_class.as_deref().unwrap_or(""),
             remapped,
             &operation,
+            record.and_then(|record| record.message.as_deref()).unwrap_or(""),
         ];
         let row: Vec<String> = fields.into_iter().map(quoted).collect();
         writeln!(self.to, "{}", row.join(",")).map_err(failed)
@@ -301,7 +303,7 @@ mod tests {
             md5: (outcome == Outcome::Written).then(|| "d41d8cd98f00b204e9800998ecf8427e".into()),
             ended_unix_secs: 1_233_698_263,
             attributes,
-            message: None,
+            message: (outcome != Outcome::Written).then(|| "the source said 412".into()),
         }
     }
 
@@ -327,13 +329,13 @@ mod tests {
         let expected = [
             HEADER.to_owned(),
             format!(
-                "Tue 03 Feb 2009 21:57:43 GMT,\"b/a,b\",200,OK,\"b/a,b\",{md5},3,\"text/plain; a=\"\"b\"\"\",aa,{tail},,1"
+                "Tue 03 Feb 2009 21:57:43 GMT,\"b/a,b\",200,OK,\"b/a,b\",{md5},3,\"text/plain; a=\"\"b\"\"\",aa,{tail},,1,"
             ),
-            format!("Tue 03 Feb 2009 21:57:43 GMT,b/d,200,OK,b/d/,,0,,,{tail},,1"),
+            format!("Tue 03 Feb 2009 21:57:43 GMT,b/d,200,OK,b/d/,,0,,,{tail},,1,"),
             format!(
-                "Tue 03 Feb 2009 21:57:43 GMT,EXPORT-RECOVERY/0000/0000,107,Changed,b//x,,1,\"text/plain; a=\"\"b\"\"\",aa,{tail},empty-component,1"
+                "Tue 03 Feb 2009 21:57:43 GMT,EXPORT-RECOVERY/0000/0000,107,Changed,b//x,,1,\"text/plain; a=\"\"b\"\"\",aa,{tail},empty-component,1,the source said 412"
             ),
-            format!("Tue 03 Feb 2009 21:57:43 GMT,,106,DeviceFull,b/=cmd,,9,,,{tail},,1"),
+            format!("Tue 03 Feb 2009 21:57:43 GMT,,106,DeviceFull,b/=cmd,,9,,,{tail},,1,"),
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 

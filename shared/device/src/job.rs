@@ -170,12 +170,14 @@ impl JobState {
         }
         match next {
             S::Pending => false,
-            S::Canceled => true,
             S::Expired | S::Validating => !self.is_running() || next == S::Validating,
             S::Complete | S::SuccessWithErrors => self == S::Logging,
-            S::MissingSignature | S::InvalidSignature | S::MissingDevice | S::UnsupportedDeviceType => {
-                !self.is_running() || self == S::Validating
-            }
+            // A device is looked at once more right before it is written, hours after the first time perhaps.
+            S::MissingSignature
+            | S::InvalidSignature
+            | S::MissingDevice
+            | S::UnsupportedDeviceType
+            | S::Canceled => true,
             S::UnsupportedFileFormat | S::DeviceError => self.is_running(),
             S::Listing | S::Restoring | S::Planned | S::Writing | S::Verifying | S::Logging => {
                 self.is_running() && step(self) <= step(next)

@@ -27,6 +27,8 @@ pub enum Outcome {
     Missing,
     /// It is archived, and was not to be read; its place holds zeros.
     Archived,
+    /// The store does not let it be read; its place holds zeros.
+    Denied,
     /// It could not be read; its place holds zeros.
     Failed,
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime};
 use crate::container::{Container, Password};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::Reader;
+use crate::naming::{LOST_AND_FOUND, NOT_OF_THE_EXPORT};
 use crate::ntfs::inside::InsideProgram;
 use crate::ntfs::medium::NtfsMedium;
-use crate::signature::FILE_NAME;
-use crate::target::{CONTAINER_ENDINGS, HOW_TO_OPEN, Target};
+use crate::target::{CONTAINER_ENDINGS, Target};
 use crate::volume::{RawVolume, Volume};
 
 /// Takes a file's bytes as they are read.
@@ -55,7 +55,7 @@ impl<V: Volume> Medium for Reader<V> {
 
     fn walk(&self, visit: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
         Self::walk(self, &mut |path, node| {
-            if path == "lost+found" {
+            if path == LOST_AND_FOUND {
                 return Ok(());
             }
             visit(Found {
@@ -75,7 +75,7 @@ impl<V: Volume> Medium for Reader<V> {
 /// directory has no container or several.
 pub fn open(target: &Target, password: Option<&Password>, ntfs: &InsideProgram) -> Result<Box<dyn Medium>> {
     match target {
-        Target::Plain(path) => Ok(Box::new(MountedMedium::new(path, &[FILE_NAME, HOW_TO_OPEN]))),
+        Target::Plain(path) => Ok(Box::new(MountedMedium::new(path, &NOT_OF_THE_EXPORT))),
         Target::Image(path) | Target::Block(path) => open_volume(path, password, ntfs),
         Target::Directory(path) => open_volume(&only_container(path)?, password, ntfs),
     }
@@ -132,6 +132,9 @@ pub(crate) fn forget_cached(file: &File) {
     rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
 }
 
+/// Directories of a mounted medium that are kept in memory before they are walked.
+const WAITING_DIRECTORIES: usize = 4096;
+
 /// A medium that the system has mounted, or that never was anything but a directory.
 #[derive(Debug)]
 pub struct MountedMedium {
@@ -151,8 +154,12 @@ impl MountedMedium {
         path: &str,
         visit: &mut dyn FnMut(Found) -> Result<()>,
     ) -> Result<()> {
-        // Files are met as they come, since there may be millions in one directory; directories wait until this one is closed.
-        let mut directories: Vec<(PathBuf, String)> = Vec::new();
+        // What is met is not kept, since there may be millions in one directory. Directories wait until this one is closed, for the sake of deep ones, or
+        // until they are many.
+        let mut waiting: Vec<(PathBuf, String)> = Vec::new();
+        let enter = |waiting: &mut Vec<(PathBuf, String)>, visit: &mut dyn FnMut(Found) -> Result<()>| {
+            waiting.drain(..).try_for_each(|(child, below)| self.walk_directory(&child, &below, visit))
+        };
         for child in std::fs::read_dir(directory).map_err(Error::io("list", directory))? {
             let child = child.map_err(Error::io("list", directory))?.path();
             let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -169,10 +176,13 @@ impl MountedMedium {
                 is_directory: metadata.is_dir(),
             })?;
             if metadata.is_dir() {
-                directories.push((child, below));
+                waiting.push((child, below));
+                if waiting.len() == WAITING_DIRECTORIES {
+                    enter(&mut waiting, visit)?;
+                }
             }
         }
-        directories.iter().try_for_each(|(child, below)| self.walk_directory(child, below, visit))
+        enter(&mut waiting, visit)
     }
 }
 

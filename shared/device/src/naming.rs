@@ -14,6 +14,7 @@ mod ntfs;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::{signature, target};
 
 /// The file system of the medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,8 +32,10 @@ const NAME_MAX: usize = 255;
 const PATH_MAX_BYTES: usize = 4096;
 /// The most UTF-16 units Windows takes in a path.
 const NTFS_PATH_MAX_UNITS: usize = 32_767;
-/// The first components that belong to the file system or to Ferry itself.
-const EXT4_RESERVED: [&str; 1] = ["lost+found"];
+/// The directory that e2fsck puts what it finds into; it belongs to the file system.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
+/// What stands in the root of a directory of files besides the export.
+pub(crate) const NOT_OF_THE_EXPORT: [&str; 3] = [signature::FILE_NAME, target::HOW_TO_OPEN, LOST_AND_FOUND];
 /// Where Ferry keeps its own documents on the medium.
 pub const OWN_DIRECTORY: &str = ".export";
 /// Where the original put objects whose key cannot become a name.
@@ -298,10 +301,8 @@ impl NamingRules {
         let same = |other: &str| self.fold(other) == folded;
         same(OWN_DIRECTORY)
             || same(&self.recovery_directory)
-            || match self.file_system {
-                FileSystem::Ext4 => EXT4_RESERVED.into_iter().any(same),
-                FileSystem::Ntfs => ntfs::SYSTEM_FILES.into_iter().any(same),
-            }
+            || NOT_OF_THE_EXPORT.into_iter().any(same)
+            || self.file_system == FileSystem::Ntfs && ntfs::SYSTEM_FILES.into_iter().any(same)
     }
 }
 
@@ -391,7 +392,7 @@ mod tests {
     #[test]
     fn the_roots_own_names_are_not_for_objects() {
         let ext4 = NamingRules::new(FileSystem::Ext4);
-        for key in ["lost+found", "EXPORT-RECOVERY/0000/0000", ".export/x"] {
+        for key in ["lost+found", "SIGNATURE", "EXPORT-RECOVERY/0000/0000", ".export/x"] {
             assert_eq!(ext4.candidate("", key, 1), Candidate::Unmappable(Reason::ReservedName), "{key}");
         }
         assert_eq!(ext4.candidate("b", "lost+found", 1), exact("b/lost+found"));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::{FileFacts, Layout, Writer};
 use crate::naming::DevicePath;
 use crate::plan::{Place, Plan, PlanEntry};
@@ -122,6 +122,8 @@ struct OpenFile {
 
 /// Files kept open until they are synced together.
 const UNSYNCED_FILES: usize = 256;
+/// Directories that are remembered until then; 256 files of the deepest paths have more, and are synced themselves.
+const UNSYNCED_DIRECTORIES: usize = 4096;
 
 impl DirectorySink {
     /// Files go below `root`, which exists.
@@ -179,8 +181,21 @@ fn is_directory(path: &Path) -> bool {
 }
 
 impl Sink for DirectorySink {
-    fn skip(&mut self, _entry: &PlanEntry) -> Result<()> {
-        Ok(())
+    fn skip(&mut self, entry: &PlanEntry) -> Result<()> {
+        let path = self.root.join(entry.place.path().as_str());
+        let is_there = std::fs::symlink_metadata(&path).is_ok_and(|found| {
+            if entry.place.is_file() { found.len() == entry.object.size_bytes } else { found.is_dir() }
+        });
+        if is_there {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "{} was written and is not there: attach the medium that the job was begun on",
+                path.display()
+            ),
+        ))
     }
 
     fn begin(&mut self, entry: &PlanEntry) -> Result<()> {
@@ -188,7 +203,7 @@ impl Sink for DirectorySink {
             Place::Directory { path } => {
                 let made = self.make_directory(path)?;
                 self.directories.insert(made);
-                return Ok(());
+                return if self.directories.len() >= UNSYNCED_DIRECTORIES { self.commit() } else { Ok(()) };
             }
             Place::Recovered { directory: Some(directory), .. } => {
                 self.make_directory(directory)?;

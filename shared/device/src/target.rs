@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use crate::container::Format;
 use crate::error::{Error, ErrorKind, Result};
+use crate::naming::NOT_OF_THE_EXPORT;
 use crate::signature::{FILE_BYTES_MAX, FILE_NAME, Signature};
 
 /// A target, as `--target` names it.
@@ -235,7 +236,7 @@ pub fn check_empty(directory: &Path) -> Result<()> {
         .map_err(Error::io("list", directory))?
         .into_iter()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| ![FILE_NAME, HOW_TO_OPEN, "lost+found"].contains(&name.as_str()))
+        .filter(|name| !NOT_OF_THE_EXPORT.contains(&name.as_str()))
         .collect();
     names.sort();
     match names.first() {

@@ -110,6 +110,13 @@ impl RawVolume {
         self.sync()
     }
 
+    /// `MAJOR:MINOR` of the disk that is open, whatever its path leads to by now.
+    pub fn disk_number(&self) -> Result<String> {
+        use std::os::unix::fs::MetadataExt as _;
+        let device = self.file.metadata().map_err(Error::io("look at", &self.path))?.rdev();
+        Ok(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -80,3 +80,20 @@ async fn a_station_that_was_killed_while_it_waited_asks_and_waits_again() {
     assert_eq!(report["progress"], "Complete", "{report}");
     assert_eq!(exported(&world, "data/zz").as_deref(), Some("data/zz"));
 }
+
+#[tokio::test]
+async fn an_object_that_left_the_archive_after_it_was_listed_is_exported() {
+    let world = world(time::Duration::milliseconds(10), "x-restore: expedited\n").await;
+    let id = world.create().await;
+    let bucket = world.pair.from();
+    let leave = move |_: &_| drop(bucket.put_object("data/zz", "data/zz"));
+    world
+        .pair
+        .source
+        .faults()
+        .add(Rule::on(Operation::RestoreObject, Action::before(leave)).key_contains("data/zz"));
+    let run = ["run", id.as_str(), "--target", "plain:device", "--json"];
+    let report = world.ferry(run).run().await.expect_code(0).report();
+    assert_eq!(report["progress"], "Complete", "{report}");
+    assert_eq!(exported(&world, "data/zz").as_deref(), Some("data/zz"));
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::killed::kill_at;
+use super::meanwhile::changed_while_it_lists;
 use super::{PASSWORD, World, manifest};
 
 /// What a loop device is called on its sticker.
@@ -32,6 +33,14 @@ impl LoopDisk {
         fs::create_dir_all(&place).expect("place");
         let device = run("losetup", &["--find", "--show", &image.display().to_string()]);
         Self { device, image, place }
+    }
+
+    /// Another disk under the same name.
+    fn exchange(&mut self, megabytes: u64) {
+        run("losetup", &["--detach", &self.device]);
+        self.image.set_extension("other");
+        fs::File::create(&self.image).and_then(|file| file.set_len(megabytes << 20)).expect("another");
+        run("losetup", &[&self.device, &self.image.display().to_string()]);
     }
 
     fn mounted<T>(&self, act: impl FnOnce(&Path) -> T) -> T {
@@ -154,7 +163,7 @@ async fn block_a_disk_is_erased_only_when_everything_agrees() {
         let _other = Serial::tell(&disk.device, "WD-OTHER");
         attempt.refused(&["--yes-erase", "WD-OTHER"], "WD-OTHER", "MissingDevice").await;
         let sticker = ["--device-id-on-sticker", "--yes-erase", "WD-OTHER"];
-        attempt.refused(&sticker, "begun on another disk", "MissingDevice").await;
+        attempt.refused(&sticker, "not the disk that the job was begun on", "MissingDevice").await;
     }
     let _serial = Serial::tell(&disk.device, STICKER);
     let report = world.ferry(run).run().await.expect_code(0).report();
@@ -165,6 +174,43 @@ async fn block_a_disk_is_erased_only_when_everything_agrees() {
     world.ferry(["open", &attempt.target, "out", "--password-file", "pw"]).run().await.expect_code(0);
     let copy = fs::read(world.pair.directory().join("out/data/docks/data/29.bin")).expect("copy");
     assert_eq!(copy, vec![29; 2900]);
+}
+
+#[tokio::test]
+#[ignore = "needs root and a loop device"]
+async fn block_another_disk_that_gets_the_name_while_the_buckets_are_listed_is_not_erased() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    world.create().await;
+    let of_another = fs::read_to_string(world.device().join("SIGNATURE")).expect("SIGNATURE");
+    // Of another size; as large but without a SIGNATURE; as large and of another job.
+    for (megabytes, foreign) in [(48, None), (64, None), (64, Some(&of_another))] {
+        let id = world.create().await;
+        let signature = fs::read_to_string(world.device().join("SIGNATURE")).expect("SIGNATURE");
+        let mut disk = LoopDisk::new(world.pair.directory(), 64);
+        run("mkfs.ext4", &["-q", &disk.device]);
+        disk.put("SIGNATURE", &signature);
+        let target = disk.target();
+        let args = ["run", &id, "--target", &target, "--device-id-on-sticker", "--yes-erase", STICKER];
+        let mut before = Vec::new();
+        let ended = changed_while_it_lists(&world, &args, || {
+            disk.exchange(megabytes);
+            run("mkfs.ext4", &["-q", &disk.device]);
+            disk.put("holiday.jpg", "somebody's");
+            if let Some(foreign) = foreign {
+                disk.put("SIGNATURE", foreign);
+            }
+            before = disk.bytes();
+        })
+        .await;
+        let words = if megabytes == 64 { "SIGNATURE" } else { "is not the disk that was checked" };
+        assert!(ended.expect_code(4).shows(words), "{megabytes} {foreign:?}");
+        assert!(disk.bytes() == before || disk.mounted(|place| place.join("holiday.jpg").exists()));
+        // The right one after all.
+        disk.exchange(64);
+        run("mkfs.ext4", &["-q", &disk.device]);
+        disk.put("SIGNATURE", &signature);
+        world.ferry(args).run().await.expect_code(0);
+    }
 }
 
 #[tokio::test]

@@ -56,7 +56,10 @@ async fn a_station_that_was_killed_goes_on_to_a_whole_medium() {
         fs::write(world.device().join("precious.img"), "somebody's").expect("written");
         let elsewhere =
             world.ferry(["run", &id, "--target", "image:device/precious.img"]).run().await.expect_code(4);
-        assert!(elsewhere.shows(&format!("was begun on {target}")), "{elsewhere}");
+        let (kind, path) = target.split_once(':').expect("a kind");
+        let begun_on =
+            format!("{kind}:{}", world.pair.directory().canonicalize().expect("real").join(path).display());
+        assert!(elsewhere.shows(&format!("was begun on {begun_on}")), "{elsewhere}");
         fs::remove_file(world.device().join("precious.img")).expect("as it was");
         let report = world.ferry(run).run().await.expect_code(0).report();
         assert_eq!(report["progress"], "Complete", "{target}: {report}");

@@ -2,7 +2,7 @@
 //!
 //! Owns: who agrees that a disk is erased ([`Consent`]), the check of everything that speaks against it, and what the work directory keeps of a disk once its SIGNATURE
 //! is overwritten. Does not own: what speaks against it (`ferry_device::target::disk`). Invariants: the first byte is written after the SIGNATURE was found, the serial
-//! number agreed and a person typed it; who goes on with a disk goes on with the same one.
+//! number agreed and a person typed it, all of the disk that is open at that moment; who goes on with a disk goes on with the same one.
 
 use std::path::Path;
 
@@ -40,34 +40,67 @@ impl Consent {
 }
 
 /// What tells a disk from another one.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Begun {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
     serial: Option<String>,
     size_bytes: u64,
 }
 
-impl Begun {
+impl Identity {
     fn of(disk: &Disk) -> Self {
         Self { serial: disk.serial.clone(), size_bytes: disk.size_bytes }
     }
 
-    fn read(work: &Path) -> Result<Option<Self>> {
+    /// Of the disk that is being erased, where one is.
+    fn begun(work: &Path) -> Result<Option<Self>> {
         let path = work.join(BEGUN);
         let note = durable::read(&path)?;
         note.map(|note| serde_json::from_slice(&note).map_err(|e| Error::io("read", &path)(e.into())))
             .transpose()
     }
+
+    fn check(&self, disk: &Disk, when: &str) -> std::result::Result<(), Refused> {
+        if *self == Self::of(disk) {
+            return Ok(());
+        }
+        let serial = self
+            .serial
+            .as_ref()
+            .map_or_else(String::new, |serial| format!(" and with the serial number {serial}"));
+        Err(Refused::Serial(format!(
+            "{disk} is not the disk that {when}, of {} bytes{serial}: attach that one",
+            self.size_bytes
+        )))
+    }
 }
 
-/// Whether the disk may be erased for the job.
+/// Whether the disk may be erased for the job, and which it is.
 pub(super) fn check(
     device: &Path,
     job: &JobRecord,
     manifest: &Manifest,
     work: &Path,
     options: &RunOptions,
-) -> std::result::Result<(), Refused> {
+) -> std::result::Result<Identity, Refused> {
     let disk = Disk::of_this_machine(device).map_err(Refused::Device)?;
+    speaks_nothing_against(&disk, device, job, manifest, work, options)?;
+    let confirmation = disk.confirmation(&manifest.device_id);
+    if options.consent.is_given(&confirmation) {
+        return Ok(Identity::of(&disk));
+    }
+    Err(Refused::Other(format!(
+        "everything on {disk} would be lost, and nobody typed its serial number: answer with it, or give --yes-erase SERIAL"
+    )))
+}
+
+fn speaks_nothing_against(
+    disk: &Disk,
+    device: &Path,
+    job: &JobRecord,
+    manifest: &Manifest,
+    work: &Path,
+    options: &RunOptions,
+) -> std::result::Result<(), Refused> {
     let in_use = InUse::read(Path::new("/proc")).map_err(Refused::Device)?;
     let objections = disk.check(&in_use, &manifest.device_id, options.device_id);
     if !objections.is_empty() {
@@ -81,45 +114,42 @@ pub(super) fn check(
             Refused::Other(told)
         });
     }
-    match Begun::read(work).map_err(Refused::Device)? {
-        Some(begun) if begun == Begun::of(&disk) => {}
-        Some(begun) => {
-            return Err(Refused::Serial(format!(
-                "the job was begun on another disk, of {} bytes{}: attach that one",
-                begun.size_bytes,
-                begun
-                    .serial
-                    .map_or_else(String::new, |serial| format!(" and with the serial number {serial}"))
-            )));
-        }
-        None => {
-            let signature = signature_of_disk(&disk).map_err(|error| match error.kind() {
-                ErrorKind::Refused => Refused::Signature(Unauthorised::Missing(device.join("SIGNATURE"))),
-                _ => Refused::Device(error),
-            })?;
-            authorise_text(device, &signature, &job.signature).map_err(Refused::Signature)?;
-        }
+    if let Some(begun) = Identity::begun(work).map_err(Refused::Device)? {
+        return begun.check(disk, "the job was begun on");
     }
-    let confirmation = disk.confirmation(&manifest.device_id);
-    if options.consent.is_given(&confirmation) {
-        return Ok(());
-    }
-    Err(Refused::Other(format!(
-        "everything on {disk} would be lost, and nobody typed its serial number: answer with it, or give --yes-erase SERIAL"
-    )))
+    let path = device.join("SIGNATURE");
+    let signature = signature_of_disk(disk).map_err(|error| match error.kind() {
+        ErrorKind::Refused => Refused::Signature(Unauthorised::Missing(path.clone())),
+        _ => Refused::Device(error),
+    })?;
+    authorise_text(&path, &signature, &job.signature).map_err(Refused::Signature)
 }
 
-/// Opens the disk for writing, for this process alone. Before the first time its ends are wiped, and with them the SIGNATURE's file system.
-pub(super) fn open(device: &Path, work: &Path) -> Result<RawVolume> {
-    let volume = RawVolume::open_disk(device)?;
-    if Begun::read(work)?.is_none() {
-        let begun = Begun::of(&Disk::of_this_machine(device)?);
-        let begun =
-            serde_json::to_vec(&begun).map_err(|e| Error::invalid("no note of the disk").caused_by(e))?;
-        durable::write(&work.join(BEGUN), &begun)?;
-        volume.wipe_ends()?;
-    }
+/// Opens the disk for writing, for this process alone.
+///
+/// Hours have passed since it was `checked`: it is checked again, and what is written is the disk that was opened, not the one that its name led to.
+pub(super) fn open(
+    device: &Path,
+    checked: &Identity,
+    job: &JobRecord,
+    manifest: &Manifest,
+    work: &Path,
+    options: &RunOptions,
+) -> std::result::Result<RawVolume, Refused> {
+    let disk = Disk::of_this_machine(device).map_err(Refused::Device)?;
+    checked.check(&disk, "was checked")?;
+    speaks_nothing_against(&disk, device, job, manifest, work, options)?;
+    let volume = RawVolume::open_disk(device).map_err(Refused::Device)?;
+    let opened = volume.disk_number().and_then(|number| Disk::of_this_machine_by_number(&number));
+    checked.check(&opened.map_err(Refused::Device)?, "was checked")?;
     Ok(volume)
+}
+
+/// Says that the disk is being erased: from now on it is known by this note alone.
+pub(super) fn note(identity: &Identity, work: &Path) -> Result<()> {
+    let note =
+        serde_json::to_vec(identity).map_err(|e| Error::invalid("no note of the disk").caused_by(e))?;
+    durable::write(&work.join(BEGUN), &note)
 }
 
 #[cfg(test)]
@@ -129,13 +159,14 @@ mod tests {
     #[test]
     fn a_disk_that_was_begun_is_known_again() {
         let work = tempfile::tempdir().expect("directory");
-        assert_eq!(Begun::read(work.path()).expect("nothing"), None);
+        assert_eq!(Identity::begun(work.path()).expect("nothing"), None);
         let disk = Disk { serial: Some("WD-1".into()), size_bytes: 5, ..Disk::default() };
-        let begun = serde_json::to_vec(&Begun::of(&disk)).expect("a note");
-        durable::write(&work.path().join(BEGUN), &begun).expect("marked");
-        assert_eq!(Begun::read(work.path()).expect("read"), Some(Begun::of(&disk)));
-        let other = Disk { size_bytes: 6, ..disk };
-        assert_ne!(Begun::read(work.path()).expect("read"), Some(Begun::of(&other)));
+        note(&Identity::of(&disk), work.path()).expect("noted");
+        let begun = Identity::begun(work.path()).expect("read").expect("a note");
+        assert!(begun.check(&disk, "it was").is_ok());
+        for other in [Disk { size_bytes: 6, ..disk.clone() }, Disk { serial: None, ..disk }] {
+            assert!(matches!(begun.check(&other, "it was"), Err(Refused::Serial(_))));
+        }
     }
 
     #[test]

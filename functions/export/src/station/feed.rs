@@ -2,7 +2,7 @@
 //!
 //! Owns: asking for the plan's objects ahead, in order, and handing their bytes to the thread that writes. Does not own: the reading of one ([`Reading`]), hashing
 //! and the journal ([`Session`]). Invariants: at most [`AHEAD`] small objects and a few pieces of a large one are in memory; an object that cannot be read is
-//! given up and told.
+//! given up and told, but for what [`patience`](super::patience) says of its store.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
-use super::reading::{Reading, Source, is_final};
+use super::patience::{Next, Patience};
+use super::reading::{Reading, Source};
 use super::sources::Sources;
 use super::{Run, StationError};
 
@@ -28,8 +29,6 @@ use super::{Run, StationError};
 const AHEAD: usize = 16;
 /// Chunks on their way to the disk.
 const CHUNKS: usize = 8;
-/// Attempts at one object.
-const ATTEMPTS: u32 = 5;
 
 /// An export onto any kind of medium.
 type AnySession = Session<Box<dyn Sink>>;
@@ -88,10 +87,14 @@ pub(super) async fn write(
     };
     drop(sender);
     let written =
-        writing.await.map_err(|lost| StationError::Job(format!("the writing thread ended: {lost}")))?;
+        writing.await.map_err(|lost| StationError::Stopped(format!("the writing thread ended: {lost}")))?;
     let is_whole = written?;
     fed?;
-    if is_whole { Ok(()) } else { Err(StationError::Canceled(run.id.clone())) }
+    if is_whole {
+        Ok(())
+    } else {
+        Err(StationError::Stopped("the writing ended before the plan did".to_owned()))
+    }
 }
 
 /// Writes what comes. False where the sender went away before the plan was done.
@@ -163,12 +166,11 @@ async fn feed(
         })
         .buffered(AHEAD);
     while let Some(fetched) = fetches.next().await {
-        if run.canceled.load(Relaxed) {
-            return Ok(());
-        }
-        let fetched = fetched.map_err(|lost| StationError::Job(format!("reading ahead ended: {lost}")))?;
+        run.standing.check()?;
+        let fetched =
+            fetched.map_err(|lost| StationError::Stopped(format!("reading ahead ended: {lost}")))?;
         let (object, source, mut read) = fetched?;
-        let mut attempt = 1;
+        let mut patience = Patience::default();
         loop {
             let tried = match read {
                 Ok(reading) => pass(sender, reading, now(run)).await,
@@ -180,18 +182,19 @@ async fn feed(
                 Ok(Passed::Nobody) => return Ok(()),
                 Err(error) => error,
             };
-            if is_final(&error) || attempt == ATTEMPTS {
-                let message = Message::GiveUp(outcome(&error), error.chain(), now(run));
-                if sender.send(message).await.is_err() {
-                    return Ok(());
+            match patience.after(run, plan, &source, &object, error).await? {
+                Next::Again => {}
+                Next::GiveUp(error) => {
+                    let message = Message::GiveUp(outcome(&error), error.chain(), now(run));
+                    if sender.send(message).await.is_err() {
+                        return Ok(());
+                    }
+                    break;
                 }
-                break;
             }
-            attempt += 1;
             if sender.send(Message::Restart).await.is_err() {
                 return Ok(());
             }
-            run.station.service.parts().clock.sleep(std::time::Duration::from_millis(200)).await;
             read = source.read(&object).await;
         }
     }
@@ -207,6 +210,7 @@ fn outcome(error: &Error) -> Outcome {
         ErrorKind::PreconditionFailed => Outcome::Changed,
         ErrorKind::NotFound => Outcome::Missing,
         ErrorKind::Archived => Outcome::Archived,
+        ErrorKind::PermissionDenied => Outcome::Denied,
         _ => Outcome::Failed,
     }
 }

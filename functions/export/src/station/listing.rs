@@ -4,12 +4,14 @@
 //! the medium. Invariants: an object that was listed is in the plan or among those left out; behind the first that has no room nothing is
 //! planned, so that the last key is a valid `beginMarker`; memory does not grow with the listing.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter};
 use std::path::Path;
 use std::sync::Arc;
 
 use ferry_device::documents::Arrangement;
+use ferry_device::durable;
 use ferry_device::export_log::NextMarker;
 use ferry_device::manifest::{Manifest, Operation};
 use ferry_device::naming::NamingRules;
@@ -35,8 +37,39 @@ pub(super) struct LeftOut {
     pub(super) is_archived: bool,
 }
 
+/// What the buckets' listings turned out to be.
+#[derive(Debug, Default)]
+pub(crate) struct Habits(BTreeMap<String, Arc<ListingHabits>>);
+
+impl Habits {
+    /// Of one bucket.
+    pub(crate) fn of(&mut self, bucket: &str) -> Arc<ListingHabits> {
+        Arc::clone(self.0.entry(bucket.to_owned()).or_default())
+    }
+
+    /// How many list in no order. A listing that broke off for that reason begins again, and is sorted.
+    pub(crate) fn disordered(&self) -> usize {
+        self.0.values().filter(|habits| habits.is_disordered()).count()
+    }
+}
+
 /// Lists and plans.
 pub(super) async fn plan(run: &Run<'_>, arrangement: Arrangement) -> Result<Plan, StationError> {
+    let mut habits = Habits::default();
+    loop {
+        let known = habits.disordered();
+        match plan_once(run, arrangement, &mut habits).await {
+            Err(StationError::Store(_)) if habits.disordered() > known => {}
+            ended => return ended,
+        }
+    }
+}
+
+async fn plan_once(
+    run: &Run<'_>,
+    arrangement: Arrangement,
+    habits: &mut Habits,
+) -> Result<Plan, StationError> {
     let manifest = &run.manifest;
     let mut rules = NamingRules::new(manifest.file_system)
         .with_substitutions(manifest.substitutions.clone())
@@ -51,17 +84,18 @@ pub(super) async fn plan(run: &Run<'_>, arrangement: Arrangement) -> Result<Plan
     let mut planner = Planner::new(&run.work, rules)?;
     let mut left_out = BufWriter::new(create(&run.work.join(LEFT_OUT))?);
     let globs = Globs::of(manifest);
-    let leaves_archived_out = restoring::terms(manifest.extensions.restore).is_none();
+    let leaves_archived_out = leaves_archived_out(manifest);
     let mut next: Option<NextMarker> = None;
     for (number, operation) in (0_u32..).zip(&manifest.operations) {
         let Some((after, until)) = range(operation) else { continue };
         let store = run.bucket(&operation.export_bucket).await?;
         let base = operation.base(manifest);
         let bounds = Arc::new(FixedEnd(until));
-        let mut entries =
-            list_within(store, &operation.prefix, after, bounds, Arc::<ListingHabits>::default());
+        let habits = habits.of(&operation.export_bucket);
+        let mut entries = list_within(store, &operation.prefix, after, bounds, habits);
         let mut last: Option<String> = None;
         while let Some(entry) = entries.try_next().await? {
+            run.standing.check()?;
             let key = entry.key.as_str();
             if !operation.selects(key) || !globs.select(key) {
                 continue;
@@ -86,10 +120,16 @@ pub(super) async fn plan(run: &Run<'_>, arrangement: Arrangement) -> Result<Plan
             }
         }
     }
-    left_out.flush().map_err(failed(&run.work))?;
-    let cut = serde_json::to_vec(&next).unwrap_or_default();
-    super::save(&run.work.join(CUT), &cut)?;
+    // Before the plan counts as whole: a power cut must not take away what was left out of it.
+    let left_out = left_out.into_inner().map_err(|error| failed(&run.work)(error.into_error()))?;
+    left_out.sync_all().map_err(failed(&run.work))?;
+    durable::write(&run.work.join(CUT), &serde_json::to_vec(&next).unwrap_or_default())?;
     Ok(planner.seal()?)
+}
+
+/// Whether archived objects stay where they are.
+pub(crate) fn leaves_archived_out(manifest: &Manifest) -> bool {
+    restoring::terms(manifest.extensions.restore).is_none()
 }
 
 /// Where the listing of an operation begins and ends, relative to its prefix; `None` where nothing can match.

@@ -55,10 +55,18 @@ impl Run<'_> {
                 job.totals.objects = plan.summary().objects;
                 job.totals.bytes = plan.summary().bytes;
                 job.totals.errors = errors;
+                job.held_by(&self.station.name)?;
                 job.step(end, service.now())
             })
             .await?;
-        let Some(Ok(job)) = ended else { return Err(StationError::Canceled(self.id.clone())) };
+        let job = match ended {
+            Some(Ok(job)) => job,
+            Some(Err(refusal)) => {
+                self.standing.end(refusal);
+                return self.standing.check().and(Err(StationError::Canceled(self.id.clone())));
+            }
+            None => return Err(StationError::Canceled(self.id.clone())),
+        };
         Ok(Finished { job, report, verdict, next_manifest, log })
     }
 

@@ -1,7 +1,8 @@
 //! A job's medium: checked, made, and read back.
 //!
-//! Owns: what each kind of target means for a job. Does not own: formats, or what a whole disk asks for besides ([`disk`](super::disk)). Invariants: a target is
-//! checked before anything is written; whoever reads back opens the medium anew, with the password alone.
+//! Owns: what each kind of target means for a job. Does not own: formats, on which target a job was begun ([`begun`](super::begun)), or what a whole disk asks for besides
+//! ([`disk`](super::disk)). Invariants: a target is checked before the buckets are listed, and once more right before the first byte, since days may lie in between; whoever reads
+//! back opens the medium anew, with the password alone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,14 +28,14 @@ use ferry_device::target::{HOW_TO_OPEN, Target, authorise, check_empty, how_to_o
 use ferry_device::verify::{Verdict, verify};
 use ferry_device::volume::{RawVolume, Volume as _};
 use ferry_device::{Error, ErrorKind, Result};
+use sha2::{Digest as _, Sha256};
 
-use super::{Refused, RunOptions, StationError, disk};
+use super::begun::Beginning;
+use super::{Refused, RunOptions, StationError, begun, disk};
 use crate::secrets::Secret;
 
-/// Says in the work directory that the container's header is written.
+/// Says in the work directory that the container's header is written, and how it begins.
 const CONTAINER_MADE: &str = "container-made";
-/// Says in the work directory which target the job was begun on.
-const BEGUN_ON: &str = "target";
 /// Says in the work directory that an empty NTFS is in the container.
 const NTFS_MADE: &str = "ntfs-made";
 /// Where in the work directory an NTFS is mounted while it is written.
@@ -47,6 +48,14 @@ pub(crate) fn format_of(manifest: &Manifest) -> Option<Format> {
         manifest::Container::TrueCrypt => Some(Format::TrueCrypt(TrueCryptPrf::Ripemd160)),
         manifest::Container::Luks2 => Some(Format::Luks2(Luks2Kdf::Argon2id)),
         manifest::Container::None => None,
+    }
+}
+
+/// How the files are arranged on the medium.
+pub(super) fn arrangement_of(manifest: &Manifest) -> Arrangement {
+    match manifest.extensions.layout {
+        manifest::Layout::BagIt => Arrangement::BagIt,
+        manifest::Layout::Plain => Arrangement::Plain,
     }
 }
 
@@ -81,14 +90,22 @@ impl Seal {
     }
 }
 
+/// A target that may be written.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// A directory or a file, by its path.
+    Path,
+    /// A disk, by what tells it from others.
+    Disk(disk::Identity),
+}
+
 /// Whether the job may be written to the target. `work` is the job's directory.
 pub(super) fn check(
     options: &RunOptions,
     job: &JobRecord,
     manifest: &Manifest,
     work: &Path,
-    is_new: bool,
-) -> std::result::Result<(), Refused> {
+) -> std::result::Result<Admitted, Refused> {
     let target = &options.target;
     let is_plain = matches!(target, Target::Plain(_));
     let is_clear = manifest.extensions.container == manifest::Container::None;
@@ -97,33 +114,64 @@ pub(super) fn check(
             "plain: writes files in the clear, and the manifest does not say x-container: none".to_owned(),
         ));
     }
-    // What is on that medium already is passed over: on another one it would be missing.
-    let begun_on = durable::read(&work.join(BEGUN_ON)).map_err(Refused::Device)?;
-    if let Some(begun_on) = begun_on.map(|name| String::from_utf8_lossy(&name).into_owned())
-        && begun_on != target.to_string()
-    {
-        return Err(Refused::Other(format!(
-            "job {} was begun on {begun_on}: go on there, or create a job for {target}",
-            job.id
-        )));
-    }
+    let beginning = begun::look(target, &job.id, work)?;
     if manifest.file_system == FileSystem::Ntfs && !is_plain {
         Programs::of_this_machine().map_err(Refused::Format)?;
     }
     let Some(directory) = target.signature_directory() else {
-        return disk::check(target.path(), job, manifest, work, options);
+        return disk::check(target.path(), job, manifest, work, options).map(Admitted::Disk);
     };
+    check_path(options, job, manifest, directory, work, beginning).map(|()| Admitted::Path)
+}
+
+fn check_path(
+    options: &RunOptions,
+    job: &JobRecord,
+    manifest: &Manifest,
+    directory: &Path,
+    work: &Path,
+    beginning: Beginning,
+) -> std::result::Result<(), Refused> {
+    let target = &options.target;
     authorise(directory, &job.signature).map_err(Refused::Signature)?;
     check_serial(directory, &manifest.device_id, options.device_id)?;
-    if is_plain && is_new {
-        check_empty(directory).map_err(Refused::Device)?;
+    let format = format_of(manifest).unwrap_or(Format::None);
+    let Some(container) = target.container_path(job.id.as_str(), format) else {
+        return match beginning {
+            Beginning::New => check_empty(directory).map_err(Refused::Device),
+            // Whether it is that directory is seen when its files are passed over.
+            Beginning::Begun => Ok(()),
+        };
+    };
+    match beginning {
+        Beginning::New if std::fs::symlink_metadata(&container).is_ok() => {
+            Err(Refused::Other(format!("{} exists already and is not overwritten", container.display())))
+        }
+        Beginning::New => Ok(()),
+        Beginning::Begun => check_container(&container, work),
     }
-    let taken =
-        target.container_path(job.id.as_str(), Format::default()).filter(|path| is_new && path.exists());
-    if let Some(path) = taken {
-        return Err(Refused::Other(format!("{} exists already and is not overwritten", path.display())));
+}
+
+/// Whether a container is the one whose making was noted; true before that.
+fn check_container(path: &Path, work: &Path) -> std::result::Result<(), Refused> {
+    let Some(noted) = durable::read(&work.join(CONTAINER_MADE)).map_err(Refused::Device)? else {
+        return Ok(());
+    };
+    let found = RawVolume::open(path).and_then(|volume| first_sector(&volume));
+    if found.is_ok_and(|found| noted.is_empty() || noted == found) {
+        return Ok(());
     }
-    Ok(())
+    Err(Refused::Serial(format!(
+        "{} is not what the job was begun in: attach the medium that it was written to",
+        path.display()
+    )))
+}
+
+/// The digest of a container's first sector, where every format has its salt: no two containers have the same.
+fn first_sector(volume: &RawVolume) -> Result<Vec<u8>> {
+    let mut sector = [0; 512];
+    volume.read_at(0, &mut sector)?;
+    Ok(Sha256::digest(sector).to_vec())
 }
 
 /// Where the directory is the root of a mounted disk that tells its serial number, it must be the manifest's.
@@ -150,11 +198,53 @@ pub(super) fn create(
     manifest: &Manifest,
     plan: &Plan,
     seal: Option<&Seal>,
-    arrangement: Arrangement,
-) -> Result<Box<dyn Sink>> {
-    let target = &options.target;
+    admitted: &Admitted,
+) -> std::result::Result<Box<dyn Sink>, StationError> {
     let work = plan.directory();
-    durable::write(&work.join(BEGUN_ON), target.to_string().as_bytes())?;
+    let disk = enter(options, job, manifest, work, admitted).map_err(Refused::into_error)?;
+    Ok(sink(options, job, manifest, plan, seal, disk)?)
+}
+
+/// Checks the target once more, and notes that the job is begun on it.
+fn enter(
+    options: &RunOptions,
+    job: &JobRecord,
+    manifest: &Manifest,
+    work: &Path,
+    admitted: &Admitted,
+) -> std::result::Result<Option<RawVolume>, Refused> {
+    let target = &options.target;
+    match admitted {
+        Admitted::Disk(identity) => {
+            let volume = disk::open(target.path(), identity, job, manifest, work, options)?;
+            disk::note(identity, work).and_then(|()| begun::note(target, work)).map_err(Refused::Device)?;
+            if work.join(CONTAINER_MADE).exists() {
+                check_container(target.path(), work)?;
+            } else {
+                volume.wipe_ends().map_err(Refused::Device)?;
+            }
+            Ok(Some(volume))
+        }
+        Admitted::Path => {
+            let beginning = begun::look(target, &job.id, work)?;
+            if let Some(directory) = target.signature_directory() {
+                check_path(options, job, manifest, directory, work, beginning)?;
+            }
+            begun::note(target, work).map_err(Refused::Device)?;
+            Ok(None)
+        }
+    }
+}
+
+fn sink(
+    options: &RunOptions,
+    job: &JobRecord,
+    manifest: &Manifest,
+    plan: &Plan,
+    seal: Option<&Seal>,
+    disk: Option<RawVolume>,
+) -> Result<Box<dyn Sink>> {
+    let (target, work) = (&options.target, plan.directory());
     if let Target::Plain(directory) = target {
         return Ok(Box::new(DirectorySink::new(directory)));
     }
@@ -166,10 +256,6 @@ pub(super) fn create(
         let note = directory.join(HOW_TO_OPEN);
         std::fs::write(&note, how_to_open(job.id.as_str(), format)).map_err(Error::io("write", &note))?;
     }
-    let disk = match target {
-        Target::Block(_) => Some(disk::open(&path, work)?),
-        _ => None,
-    };
     match manifest.file_system {
         FileSystem::Ext4 => {
             let identity = Identity::of_job(job.id.as_str(), job.id.as_str(), job.created.unix_timestamp())?;
@@ -177,7 +263,7 @@ pub(super) fn create(
                 Some(disk) => Size::Exactly { bytes: disk.size_bytes() - format.overhead_bytes() },
                 None => Size::Fitting { reserve_bytes: reserve_bytes(plan) },
             };
-            let layout = Arc::new(Layout::new(plan, arrangement.documents(), identity, size)?);
+            let layout = Arc::new(Layout::new(plan, arrangement_of(manifest).documents(), identity, size)?);
             let container = container(disk, &path, layout.size_bytes(), seal, work)?;
             Ok(Box::new(ImageSink::new(layout, container)?))
         }
@@ -210,20 +296,24 @@ fn container(
     work: &Path,
 ) -> Result<Container<RawVolume>> {
     let made = work.join(CONTAINER_MADE);
+    let is_made = made.exists();
     let volume = match disk {
         Some(disk) => disk,
-        None if made.exists() => RawVolume::open_for_writing(path)?,
+        None if is_made => RawVolume::open_for_writing(path)?,
         None => RawVolume::create(path, inside_bytes + Seal::format(seal).overhead_bytes())?,
     };
-    match seal {
-        None => Ok(Container::plain(volume)),
-        Some(seal) if made.exists() => Container::open(volume, &seal.password()),
-        Some(seal) => {
-            let container = Container::create(volume, seal.format, &seal.password(), &mut SystemEntropy)?;
-            durable::write(&made, b"")?;
-            Ok(container)
-        }
+    let container = match seal {
+        None => Container::plain(volume),
+        Some(seal) if is_made => Container::open(volume, &seal.password())?,
+        Some(seal) => Container::create(volume, seal.format, &seal.password(), &mut SystemEntropy)?,
+    };
+    if !is_made {
+        container.sync()?;
+        // A file system in the clear writes its first sector later.
+        let begins = if seal.is_some() { first_sector(&RawVolume::open(path)?)? } else { Vec::new() };
+        durable::write(&made, &begins)?;
     }
+    Ok(container)
 }
 
 /// Reads everything on the medium, opened anew.
@@ -246,6 +336,6 @@ pub(super) async fn read_back(
         medium::open(&stored, password.as_ref(), &ntfs)
             .and_then(|medium| verify(medium.as_ref(), &mut |_| {}))
     });
-    let verdict = read.await.map_err(|lost| StationError::Job(format!("reading back ended: {lost}")))?;
+    let verdict = read.await.map_err(|lost| StationError::Stopped(format!("reading back ended: {lost}")))?;
     Ok(verdict?)
 }

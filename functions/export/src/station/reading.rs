@@ -4,7 +4,7 @@
 //! everything that the store declared. Does not own: what is done about an object that cannot be read. Invariants: every read is of the generation that was planned
 //! (If-Match); at most [`AHEAD`] ranges of [`RANGE_BYTES`] are in memory; the last byte is let through only when all checks have passed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ferry_device::plan::Object;
@@ -34,6 +34,7 @@ pub(super) struct Source {
     pub(super) store: SharedStore,
     etags: Arc<ETagRule>,
     clock: Arc<dyn Clock>,
+    last: Arc<Mutex<Option<Object>>>,
 }
 
 /// An object that is being read.
@@ -56,19 +57,22 @@ impl Reading {
 impl Source {
     pub(super) fn new(store: SharedStore, clock: Arc<dyn Clock>) -> Self {
         let etags = Arc::new(ETagRule::new(store.capabilities().etag_is_md5));
-        Self { store, etags, clock }
+        Self { store, etags, clock, last: Arc::default() }
     }
 
     /// Begins to read an object; a small one is in memory when this returns.
     pub(super) async fn read(&self, object: &Object) -> Result<Reading> {
-        let wanted = Wanted::of(object)?;
+        let mut wanted = Wanted::of(object)?;
         let (mut head, body) = if object.size_bytes <= SMALL_BYTES {
             let response = self.store.get(wanted.get(None)).await?;
             (response.head, response.body)
         } else {
             let request =
                 HeadRequest { version_id: wanted.version_id.clone(), ..HeadRequest::of(&wanted.key) };
-            (self.store.head(request).await?, self.in_ranges(&wanted, object.size_bytes))
+            let head = self.store.head(request).await?;
+            // What was listed without a tag is from here on read by the one it has now.
+            wanted.etag = wanted.etag.or_else(|| head.etag.clone());
+            (head, self.in_ranges(&wanted, object.size_bytes))
         };
         wanted.check(&head, object)?;
         if head.tag_count > 0 {
@@ -79,7 +83,20 @@ impl Source {
         let check = move |digests: &_| check_read(&etags, &declared, digests).map(drop);
         let (body, digests) = body.checked(set, check)?;
         let body = if object.size_bytes <= SMALL_BYTES { Body::Bytes(body.collect().await?) } else { body };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(object.clone());
         Ok(Reading { head, body, digests })
+    }
+
+    /// The object that was read last.
+    pub(super) fn read_last(&self) -> Option<Object> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the first byte of an object, of whatever generation: whether the store serves it.
+    pub(super) async fn first_byte(&self, object: &Object) -> Result<()> {
+        let wanted = Wanted { etag: None, ..Wanted::of(object)? };
+        let response = self.store.get(wanted.get(ByteRange::new(0, object.size_bytes.min(1)))).await?;
+        response.body.collect().await.map(drop)
     }
 
     fn in_ranges(&self, wanted: &Wanted, size_bytes: u64) -> Body {
@@ -102,7 +119,10 @@ impl Source {
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             let read = match self.store.get(wanted.get(Some(range))).await {
-                Ok(response) => response.body.collect().await,
+                Ok(response) => match wanted.check_tag(response.head.etag.as_ref()) {
+                    Ok(()) => response.body.collect().await,
+                    Err(changed) => Err(changed),
+                },
                 Err(error) => Err(error),
             };
             match read {
@@ -162,18 +182,46 @@ impl Wanted {
 
     /// Whether the store still has what was planned.
     fn check(&self, head: &ObjectHead, object: &Object) -> Result<()> {
-        let changed = |message: String| {
-            Err(Error::new(ErrorKind::PreconditionFailed, message).on_key(object.key.as_str()))
-        };
         if head.size_bytes != object.size_bytes {
             let (has, planned) = (head.size_bytes, object.size_bytes);
-            return changed(format!("the object has {has} bytes, and {planned} were planned"));
+            return Err(self.changed(format!("the object has {has} bytes, and {planned} were planned")));
         }
-        match (&self.etag, &head.etag) {
+        self.check_tag(head.etag.as_ref())
+    }
+
+    /// Whether an answer is of the generation that was planned: some stores pass over If-Match.
+    fn check_tag(&self, found: Option<&ETag>) -> Result<()> {
+        match (&self.etag, found) {
             (Some(planned), Some(found)) if planned != found => {
-                changed(format!("the object has the tag {found}, and {planned} was planned"))
+                Err(self.changed(format!("the object has the tag {found}, and {planned} was planned")))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn changed(&self, message: String) -> Error {
+        Error::new(ErrorKind::PreconditionFailed, message).on_key(self.key.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_another_generation_is_never_taken() {
+        let tag = |text: &str| ETag::parse(text).expect("a tag");
+        let wanted = |etag: Option<&str>| Wanted {
+            key: Key::new("k").expect("a key"),
+            etag: etag.map(tag),
+            version_id: None,
+        };
+        let changed = wanted(Some("\"a\"")).check_tag(Some(&tag("\"b\""))).expect_err("another");
+        assert_eq!(changed.kind(), ErrorKind::PreconditionFailed);
+        assert!(is_final(&changed), "asking again is of no use");
+        for (planned, found) in [(Some("\"a\""), Some("\"a\"")), (None, Some("\"b\"")), (Some("\"a\""), None)]
+        {
+            assert!(wanted(planned).check_tag(found.map(tag).as_ref()).is_ok());
         }
     }
 }

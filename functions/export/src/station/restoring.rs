@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use ferry_device::manifest::Restore;
 use ferry_device::plan::{Object, Plan, PlanEntry};
-use ferry_transfer::StorageClass;
 use ferry_transfer::restore_rule::RestoreTerms;
 use ferry_transfer::store::{HeadRequest, RestoreAnswer, RestoreRequest, RestoreState, RestoreTier};
+use ferry_transfer::{ErrorKind, StorageClass};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use time::OffsetDateTime;
 
@@ -83,9 +83,9 @@ async fn wait(
     let object = object?;
     let mut pause = FIRST_PAUSE;
     while !is_readable(sources, &object).await? {
-        run.check_canceled()?;
+        run.standing.check()?;
         if run.station.service.now() >= until {
-            return Err(StationError::Job(format!(
+            return Err(StationError::Stopped(format!(
                 "{}/{} was asked for and is still archived after {} hours; run the job again to go on waiting",
                 object.bucket,
                 object.key,
@@ -112,8 +112,8 @@ async fn ask(
     };
     match sources.of(&object)?.store.restore(request).await {
         Ok(RestoreAnswer::Begun | RestoreAnswer::InProgress | RestoreAnswer::Readable) => Ok(()),
-        // It vanished: the copy will say so.
-        Err(error) if error.kind() == ferry_transfer::ErrorKind::NotFound => Ok(()),
+        // It vanished, which the copy will say; or it is in no archive any more, which the wait sees.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Archived) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -125,7 +125,7 @@ async fn is_readable(sources: &Sources, object: &Object) -> Result<bool, Station
             let class = head.attributes.storage_class.as_ref();
             Ok(head.restore == RestoreState::Done || !class.is_some_and(StorageClass::is_archive))
         }
-        Err(error) if error.kind() == ferry_transfer::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error.into()),
     }
 }

@@ -14,9 +14,9 @@ use super::geometry::Geometry;
 use super::tree::{Tree, TreeBuilder};
 use super::{BLOCK_BYTES, FILE_MAX_BYTES, FIRST_INODE, ROOT_INODE, VOLUME_MAX_BYTES, blocks_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::naming::LOST_AND_FOUND;
 use crate::plan::{Place, Plan};
 
-const LOST_AND_FOUND: &str = "lost+found";
 const LABEL_BYTES: usize = 16;
 
 /// What tells one file system from another. Derived from the job, so that making it again makes the same bytes.

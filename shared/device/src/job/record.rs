@@ -211,15 +211,23 @@ impl JobRecord {
     pub fn lease_to(mut self, station: &str, now: OffsetDateTime, keeps: Duration) -> Result<Self, Refusal> {
         self = self.at(now);
         self.open()?;
-        if let Some(lease) = &self.lease
-            && lease.station != station
-            && now < lease.until
-        {
-            let (station, until) = (lease.station.clone(), lease.until);
-            return Err(Refusal::Leased { id: self.id, station, until });
+        if self.lease.as_ref().is_some_and(|lease| now < lease.until) {
+            self.held_by(station)?;
         }
         self.lease = Some(Lease { station: station.to_owned(), until: now.saturating_add(keeps) });
         Ok(self)
+    }
+
+    /// Whether a station still has it. One that was cut off for longer than its lease may find that another has taken over.
+    pub fn held_by(&self, station: &str) -> Result<(), Refusal> {
+        match &self.lease {
+            Some(lease) if lease.station != station => Err(Refusal::Leased {
+                id: self.id.clone(),
+                station: lease.station.clone(),
+                until: lease.until,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// What a reader is told of its progress.

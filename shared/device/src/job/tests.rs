@@ -71,7 +71,11 @@ fn a_device_is_received_once_it_was_checked() {
     let refused = checking.clone().step(JobState::InvalidSignature, on_day(1)).expect("refused");
     assert_eq!(refused.location, Location::NotReceived);
     assert!(refused.step(JobState::Validating, on_day(2)).is_ok(), "the right device may still come");
-    assert_eq!(checking.step(JobState::Listing, on_day(1)).expect("listing").location, Location::AtAws);
+    let listing = checking.step(JobState::Listing, on_day(1)).expect("listing");
+    assert_eq!(listing.location, Location::AtAws);
+    let changed =
+        listing.step(JobState::MissingSignature, on_day(1)).expect("another device stands there now");
+    assert!(changed.step(JobState::Validating, on_day(2)).is_ok());
 }
 
 #[test]
@@ -82,7 +86,9 @@ fn two_stations_never_hold_one_job() {
         Err(Refusal::Leased { .. })
     ));
     assert!(held.clone().lease_to("a", on_day(1), Duration::minutes(5)).is_ok());
-    assert!(held.lease_to("b", on_day(2), Duration::minutes(5)).is_ok(), "it lapses");
+    assert_eq!(held.held_by("a"), Ok(()));
+    let taken = held.lease_to("b", on_day(2), Duration::minutes(5)).expect("it lapses");
+    assert!(matches!(taken.held_by("a"), Err(Refusal::Leased { station, .. }) if station == "b"));
 }
 
 #[test]

@@ -119,6 +119,11 @@ impl Disk {
         Self::read(Path::new("/sys"), Path::new("/run/udev"), device)
     }
 
+    /// The same, by the number of the disk or of one of its partitions.
+    pub fn of_this_machine_by_number(number: &str) -> Result<Self> {
+        Self::of_number(Path::new("/sys"), Path::new("/run/udev"), number)
+    }
+
     /// The disk that a device number, of a disk or of a partition, belongs to.
     pub fn of_number(sys: &Path, udev: &Path, number: &str) -> Result<Self> {
         let link = sys.join("dev/block").join(number);

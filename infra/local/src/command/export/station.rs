@@ -23,6 +23,9 @@ use crate::exit::{Exit, UsageError, print, say};
 /// How long a job's message stays hidden without a sign of life.
 const HIDDEN: Duration = Duration::from_mins(10);
 
+/// What is said where a job is not done and nothing is lost.
+const GO_ON: &str = "ferry: what is written so far stays; the same command goes on from there";
+
 /// `run`.
 pub(super) async fn run(place: &ExportPlace, args: RunArgs, output: &OutputArgs) -> Result<Exit> {
     let station = station(place).await?;
@@ -90,17 +93,14 @@ pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &Output
             };
             let ended = one(&station, &message.job, &options, &teller, output).await;
             hidden.abort();
-            match ended {
-                Ok(exit) => {
-                    if exit != Exit::Done {
-                        worst = exit;
-                    }
-                    for deleted in queue.delete_batch(vec![delivery.receipt_handle]).await? {
-                        deleted?;
-                    }
-                }
-                Err(error) => {
-                    worst = crate::exit::failed(&error);
+            let exit = ended.unwrap_or_else(|error| crate::exit::failed(&error));
+            if exit != Exit::Done {
+                worst = exit;
+            }
+            // A device may be put right and a store come back: only a job that is over leaves the queue.
+            if station.is_over(&message.job).await? {
+                for deleted in queue.delete_batch(vec![delivery.receipt_handle]).await? {
+                    deleted?;
                 }
             }
         }
@@ -162,8 +162,23 @@ async fn one(
             say(&format!("ferry: refused: {message}"));
             Ok(Exit::Refused)
         }
-        Err(StationError::Job(message)) => Err(UsageError(message).into()),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            let (how, what_next) = match &error {
+                StationError::Canceled(_) => ("Canceled", None),
+                StationError::Device(_) => ("DeviceError", Some(GO_ON)),
+                StationError::Store(_) | StationError::Stopped(_) => ("stopped", Some(GO_ON)),
+                _ => ("not run", None),
+            };
+            teller.tell(job, how, &json!(ferry_transfer::chain(&error))).await;
+            let failed = match error {
+                StationError::Job(message) => crate::exit::failed(&UsageError(message).into()),
+                error => crate::exit::failed(&error.into()),
+            };
+            if let Some(what_next) = what_next {
+                say(what_next);
+            }
+            Ok(failed)
+        }
     }
 }
 
