@@ -32,10 +32,44 @@ const BAG_TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
 
 /// The documents that do not grow.
 pub(crate) const RESERVE_BYTES: u64 = 65_536;
-/// A line of each list without its names, 2 KiB of metadata and 1 KiB of headers.
-pub(crate) const RESERVE_BYTES_PER_OBJECT: u64 = 4352;
-/// Names stand in both lists and may double when they are escaped.
+/// A line of each list without its names and attributes: digests, dates, tags of versions.
+const LINE_BYTES: u64 = 1280;
+/// What an object may have in headers, metadata and tags, and leave to those that have more: 2 KiB of user metadata is Amazon's limit, OSS takes 8 KiB.
+const ATTRIBUTES_BYTES: u64 = 3072;
+/// Both.
+pub(crate) const RESERVE_BYTES_PER_OBJECT: u64 = LINE_BYTES + ATTRIBUTES_BYTES;
+/// A path stands in both lists, escaped otherwise in each.
 pub(crate) const RESERVE_BYTES_PER_NAME_BYTE: u64 = 4;
+
+/// Bytes of a name once it is escaped, as JSON does: the control characters become six.
+pub(crate) fn escaped_bytes(name: &str) -> u64 {
+    let escaped = |byte: u8| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    name.bytes().map(escaped).sum()
+}
+
+/// The room for attributes that is left: what they come to is known only when everything has its place.
+#[derive(Debug, Default)]
+pub(crate) struct Allowance {
+    bytes: u64,
+}
+
+impl Allowance {
+    /// Takes the room for the next object's attributes; false where they have none, so that their place in the sidecar stays empty.
+    pub(crate) fn take(&mut self, attributes: &Attributes) -> bool {
+        self.bytes += ATTRIBUTES_BYTES;
+        // A map of texts cannot fail to become one.
+        let wanted_bytes = serde_json::to_string(attributes).map_or(0, |text| text.len() as u64);
+        let has_room = wanted_bytes <= self.bytes;
+        if has_room {
+            self.bytes -= wanted_bytes;
+        }
+        has_room
+    }
+}
 
 impl Arrangement {
     /// The paths of the documents, in the order in which they are written.
@@ -137,12 +171,12 @@ pub struct ObjectLine {
     /// How the copy ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// Headers, metadata and tags.
-    #[serde(default)]
-    pub attributes: Attributes,
+    /// Headers, metadata and tags; absent where the medium had no room for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Attributes>,
 }
 
-/// Bytes that the documents of a plan take at most, for objects with full user metadata.
+/// Bytes that the documents of a plan take at most.
 pub fn reserve_bytes(plan: &Plan) -> u64 {
     let summary = plan.summary();
     RESERVE_BYTES
@@ -227,10 +261,12 @@ fn objects<S: Sink>(document: &mut Document<'_, S>, plan: &Plan) -> Result<()> {
 /// The plan and the journal, line by line side by side.
 pub(crate) fn lines(plan: &Plan) -> Result<impl Iterator<Item = Result<ObjectLine>>> {
     let mut records = Journal::records(plan.directory())?;
+    let mut allowance = Allowance::default();
     Ok(plan.entries()?.map(move |entry| {
         let entry = entry?;
         if !entry.place.is_file() {
-            return Ok(ObjectLine { entry, sha256: None, outcome: None, attributes: Attributes::default() });
+            let attributes = Some(Attributes::default());
+            return Ok(ObjectLine { entry, sha256: None, outcome: None, attributes });
         }
         let record = records.next().transpose()?.filter(|record| record.sequence == entry.sequence);
         let record =
@@ -239,7 +275,7 @@ pub(crate) fn lines(plan: &Plan) -> Result<impl Iterator<Item = Result<ObjectLin
             entry,
             sha256: Some(record.sha256),
             outcome: Some(record.outcome),
-            attributes: record.attributes,
+            attributes: allowance.take(&record.attributes).then_some(record.attributes),
         })
     }))
 }
@@ -301,6 +337,28 @@ mod tests {
                     (sha256.clone(), path.clone())
                 );
             }
+        }
+    }
+
+    #[test]
+    fn attributes_take_what_others_leave_and_no_more() {
+        let of_bytes = |bytes: usize| {
+            let mut attributes = Attributes::default();
+            attributes.metadata.insert("m".into(), "x".repeat(bytes));
+            attributes
+        };
+        let mut allowance = Allowance::default();
+        assert!(!allowance.take(&of_bytes(7000)), "there is no room for it yet");
+        assert!(!allowance.take(&of_bytes(7000)));
+        assert!(allowance.take(&of_bytes(7000)), "three objects' share");
+        assert!(!allowance.take(&of_bytes(7000)));
+        assert!(allowance.take(&Attributes::default()));
+    }
+
+    #[test]
+    fn an_escaped_name_is_as_long_as_json_has_it() {
+        for name in ["plain", "a\u{1}b", "\"\\\n", "grüße", "\u{7f}"] {
+            assert!(escaped_bytes(name) + 2 >= serde_json::to_string(name).unwrap().len() as u64, "{name:?}");
         }
     }
 

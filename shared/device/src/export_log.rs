@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use crate::documents::lines;
+use crate::documents::{Allowance, lines};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, Outcome, Record};
 use crate::naming::Reason;
@@ -25,6 +25,9 @@ pub const HEADER: &str = "DateTime,File,Status,Code,Key,MD5,Bytes,Content-Type,\
 /// `Tue 03 Feb 2009 21:57:43 GMT`, the sample's form; the guide's field table has another, in local time.
 const DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short] [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
+/// What a row says of a file whose attributes are not in the sidecar.
+const NO_ROOM_FOR_ATTRIBUTES: &str = "its headers, metadata and tags had no room in .export/objects.jsonl";
 
 /// What became of an object, as the columns Status and Code tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -196,16 +199,20 @@ fn quoted(field: &str) -> String {
 
 /// Writes a row for every entry of a finished plan.
 pub fn write_planned<W: Write>(log: &mut LogWriter<W>, plan: &Plan) -> Result<()> {
-    let mut records = Journal::records(plan.directory())?;
-    let mut last = OffsetDateTime::UNIX_EPOCH;
+    let ended = |record: &Record| OffsetDateTime::from_unix_timestamp(record.ended_unix_secs).ok();
+    let mut records = Journal::records(plan.directory())?.peekable();
+    // A directory has no time of its own: that of the file before it, or of the first.
+    let first = records.peek().and_then(|record| record.as_ref().ok()).and_then(ended);
+    let mut last = first.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let mut allowance = Allowance::default();
     for entry in plan.entries()? {
         let entry = entry?;
-        let record = if entry.place.is_file() { records.next().transpose()? } else { None };
-        if let Some(ended) = record
-            .as_ref()
-            .and_then(|record| OffsetDateTime::from_unix_timestamp(record.ended_unix_secs).ok())
-        {
-            last = ended;
+        let mut record = if entry.place.is_file() { records.next().transpose()? } else { None };
+        if let Some(record) = &mut record {
+            last = ended(record).unwrap_or(last);
+            if !allowance.take(&record.attributes) && record.message.is_none() {
+                record.message = Some(NO_ROOM_FOR_ATTRIBUTES.to_owned());
+            }
         }
         log.planned(last, &entry, record.as_ref())?;
     }
@@ -231,6 +238,9 @@ pub struct Report {
     pub archived: u64,
     /// Objects that had no room.
     pub no_room: u64,
+    /// Files whose headers, metadata and tags had no room in the sidecar; their bytes are all there.
+    #[serde(default)]
+    pub without_attributes: u64,
     /// Where the manifest for the next medium begins, where there is one: its operation, from one, and its `beginMarker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextMarker>,
@@ -254,6 +264,7 @@ impl Report {
         for line in lines(plan)? {
             let line = line?;
             report.remapped += u64::from(matches!(line.entry.place, Place::Recovered { .. }));
+            report.without_attributes += u64::from(line.attributes.is_none());
             match line.outcome {
                 None => report.directories += 1,
                 Some(Outcome::Written) => {
@@ -269,7 +280,7 @@ impl Report {
 
     /// Whether the job's state is `SuccessWithErrors`.
     pub fn has_errors(&self) -> bool {
-        self.given_up > 0 || self.archived > 0 || self.no_room > 0
+        self.given_up > 0 || self.archived > 0 || self.no_room > 0 || self.without_attributes > 0
     }
 }
 

@@ -34,8 +34,17 @@ const PATH_MAX_BYTES: usize = 4096;
 const NTFS_PATH_MAX_UNITS: usize = 32_767;
 /// The directory that e2fsck puts what it finds into; it belongs to the file system.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
-/// What stands in the root of a directory of files besides the export.
-pub(crate) const NOT_OF_THE_EXPORT: [&str; 3] = [signature::FILE_NAME, target::HOW_TO_OPEN, LOST_AND_FOUND];
+/// What stands in the root of a directory of files besides the export: the station's, and what systems leave on a disk that they have seen.
+pub(crate) const NOT_OF_THE_EXPORT: [&str; 8] = [
+    signature::FILE_NAME,
+    target::HOW_TO_OPEN,
+    LOST_AND_FOUND,
+    "System Volume Information",
+    "$RECYCLE.BIN",
+    ".fseventsd",
+    ".Spotlight-V100",
+    ".Trashes",
+];
 /// Where Ferry keeps its own documents on the medium.
 pub const OWN_DIRECTORY: &str = ".export";
 /// Where the original put objects whose key cannot become a name.
@@ -146,6 +155,20 @@ pub struct NamingRules {
     /// What every path begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload_directory: Option<String>,
+    /// What the length of a name is counted in, where it is not what the file system counts.
+    #[serde(default)]
+    lengths: Lengths,
+}
+
+/// What the length of a name is counted in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Lengths {
+    /// What the file system counts.
+    #[default]
+    OfTheFileSystem,
+    /// Bytes: the names of one file system stand in another.
+    Bytes,
 }
 
 impl NamingRules {
@@ -156,7 +179,15 @@ impl NamingRules {
             recovery_directory: DEFAULT_RECOVERY_DIRECTORY.to_owned(),
             substitutions: Vec::new(),
             payload_directory: None,
+            lengths: Lengths::default(),
         }
+    }
+
+    /// Counts a name's bytes whatever the file system: names for NTFS that are written where bytes are counted.
+    #[must_use]
+    pub fn with_names_in_bytes(mut self) -> Self {
+        self.lengths = Lengths::Bytes;
+        self
     }
 
     /// Puts everything, the recovery directory included, below one directory: a bag's `data`.
@@ -179,8 +210,10 @@ impl NamingRules {
     /// When the file system could not hold a directory of that name.
     pub fn with_recovery_directory(mut self, name: &str) -> Result<Self> {
         let name = name.trim_matches('/');
+        // The name that it had until now is free again.
+        self.recovery_directory.clear();
         match self.component(name, true) {
-            Ok((mapped, Fidelity::Exact)) if !name.contains('/') && mapped != OWN_DIRECTORY => {
+            Ok((mapped, Fidelity::Exact)) if !name.contains('/') => {
                 self.recovery_directory = mapped;
                 Ok(self)
             }
@@ -246,9 +279,11 @@ impl NamingRules {
             path.push_str(&mapped);
         }
         let path = self.rooted(path);
-        let too_long = match self.file_system {
-            FileSystem::Ext4 => path.0.len() + 2 > PATH_MAX_BYTES,
-            FileSystem::Ntfs => path.0.encode_utf16().count() > NTFS_PATH_MAX_UNITS,
+        let too_long = match (self.file_system, self.lengths) {
+            (FileSystem::Ext4, _) | (_, Lengths::Bytes) => path.0.len() + 2 > PATH_MAX_BYTES,
+            (FileSystem::Ntfs, Lengths::OfTheFileSystem) => {
+                path.0.encode_utf16().count() > NTFS_PATH_MAX_UNITS
+            }
         };
         if too_long {
             return Candidate::Unmappable(Reason::PathTooLong);
@@ -284,9 +319,9 @@ impl NamingRules {
         if first && self.is_reserved(&mapped) {
             return Err(Reason::ReservedName);
         }
-        let units = match self.file_system {
-            FileSystem::Ext4 => mapped.len(),
-            FileSystem::Ntfs => mapped.encode_utf16().count(),
+        let units = match (self.file_system, self.lengths) {
+            (FileSystem::Ext4, _) | (_, Lengths::Bytes) => mapped.len(),
+            (FileSystem::Ntfs, Lengths::OfTheFileSystem) => mapped.encode_utf16().count(),
         };
         if units > NAME_MAX {
             return Err(Reason::NameTooLong);
@@ -387,6 +422,15 @@ mod tests {
         let path = DevicePath("b/d".into());
         assert_eq!(rules.candidate("b", "d/", 0), Candidate::Directory(path.clone(), Fidelity::Exact));
         assert_eq!(rules.candidate("b", "d/", 7), Candidate::DirectoryWithData(path, Fidelity::Exact));
+    }
+
+    #[test]
+    fn names_for_ntfs_that_are_written_elsewhere_have_as_many_bytes_as_fit_there() {
+        let long = "é".repeat(200);
+        let ntfs = NamingRules::new(FileSystem::Ntfs);
+        assert_eq!(ntfs.candidate("b", &long, 1), exact(&format!("b/{long}")));
+        let elsewhere = ntfs.with_names_in_bytes();
+        assert_eq!(elsewhere.candidate("b", &long, 1), Candidate::Unmappable(Reason::NameTooLong));
     }
 
     #[test]

@@ -83,8 +83,9 @@ impl Programs {
     /// Mounts a file system at a directory that exists.
     pub fn mount(&self, image: &Path, directory: &Path, access: Access) -> Result<Mounted> {
         let options = match access {
-            Access::Read => "no_detach,ro",
-            Access::Write => "no_detach,windows_names,noatime,big_writes",
+            // Root's mounts are open to everybody but for the mask.
+            Access::Read => "no_detach,ro,umask=077",
+            Access::Write => "no_detach,windows_names,noatime,big_writes,umask=077",
         };
         let directory = std::fs::canonicalize(directory).map_err(Error::io("find", directory))?;
         let mut child = Command::new(&self.ntfs_3g)

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::documents::escaped_bytes;
 use crate::durable::{self, put_in_place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::naming::contest::{Contest, Losers, LosersIter, directory_of};
@@ -106,7 +107,7 @@ pub struct Summary {
     pub bytes: u64,
     /// Objects in the recovery directory.
     pub recovered: u64,
-    /// Bytes of all keys and paths.
+    /// Bytes of all keys and paths, escaped.
     pub name_bytes: u64,
 }
 
@@ -165,7 +166,7 @@ impl Planner {
             let Added { base, object } = parse(&line.map_err(Error::io("read", &added))?, &added)?;
             let candidate = rules.candidate(&base, &object.key, object.size_bytes);
             let place = naming.place(sequence, &candidate)?;
-            name_bytes += (object.key.len() + place.path().as_str().len()) as u64;
+            name_bytes += escaped_bytes(&object.key) + escaped_bytes(place.path().as_str());
             write_line(&mut plan, &directory, &PlanEntry { sequence, object, place })?;
         }
         finish(plan, &directory)?;

@@ -4,7 +4,7 @@
 //! positions ([`crate::ext4::Layout`]). Invariant: what fits here is written later without fail, whatever the names turn out to be; when an object no
 //! longer fits, nothing after it does either, so that its predecessor's key is where the next medium's manifest begins.
 
-use crate::documents::{RESERVE_BYTES, RESERVE_BYTES_PER_NAME_BYTE, RESERVE_BYTES_PER_OBJECT};
+use crate::documents::{RESERVE_BYTES, RESERVE_BYTES_PER_NAME_BYTE, RESERVE_BYTES_PER_OBJECT, escaped_bytes};
 use crate::error::Result;
 use crate::ext4::{BLOCK_BYTES, Geometry, VOLUME_MAX_BYTES, blocks_of, content_blocks_bound};
 use crate::plan::Plan;
@@ -122,7 +122,7 @@ impl Demand {
         let name = path.rsplit('/').next().unwrap_or_default();
         with.entry_bytes += ENTRY_BYTES + (name.len() as u64).max(RECOVERY_NAME_BYTES);
         // Names may be mended for NTFS and are written to the documents with their directories.
-        with.name_bytes += (key.len() + 2 * path.len()) as u64;
+        with.name_bytes += escaped_bytes(key) + 2 * escaped_bytes(&path);
         let parents = &path[..path.len() - name.len()];
         let shared = with
             .parents

@@ -77,8 +77,7 @@ impl<V: Volume> Sink for ImageSink<V> {
     }
 
     fn restart(&mut self) -> Result<()> {
-        self.writer()?.restart_file();
-        Ok(())
+        self.writer()?.restart_file()
     }
 
     fn end(&mut self) -> Result<()> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ferry_device::ErrorKind;
 use ferry_device::container::{Container, Format, Luks2Kdf, Password, SystemEntropy, TrueCryptPrf};
 use ferry_device::documents::{Arrangement, BagInfo, reserve_bytes};
+use ferry_device::export_log::{LogWriter, Report, write_planned};
 use ferry_device::ext4::{Identity, Layout, Reader, Size};
 use ferry_device::journal::{Attributes, Journal, Outcome};
 use ferry_device::medium::{self, Medium, MountedMedium, extract};
@@ -200,12 +201,9 @@ fn a_directory_takes_the_same_export() {
     assert!(verify(&medium, &mut |_| {}).unwrap().is_right());
 }
 
-#[test]
-fn an_object_that_changed_leaves_zeros_and_is_told() {
-    let work = tempfile::tempdir().unwrap();
-    let target = tempfile::tempdir().unwrap();
-    let plan = plan_of(work.path(), Arrangement::Plain, &[("a".into(), 5), ("b".into(), 70_000)]);
-    let mut session = Session::open(plan.clone(), DirectorySink::new(target.path())).unwrap();
+/// Two objects, the first of which comes three times and the second not at all.
+fn copy_with_trouble<S: Sink>(plan: &Plan, sink: S) {
+    let mut session = Session::open(plan.clone(), sink).unwrap();
     session.next_file().unwrap();
     session.write(b"123").unwrap();
     assert!(session.end_file(Attributes::default(), None, 1).is_err(), "bytes are missing");
@@ -218,12 +216,70 @@ fn an_object_that_changed_leaves_zeros_and_is_told() {
     session.next_file().unwrap();
     session.write(b"half").unwrap();
     session.give_up_file(Outcome::Changed, "412", 1).unwrap();
+    session.next_file().unwrap();
+    session.write(b"after it").unwrap();
+    session.end_file(Attributes::default(), None, 1).unwrap();
     session.finish(Arrangement::Plain, &bag()).unwrap();
-    assert_eq!(std::fs::read(target.path().join("bucket/a")).unwrap(), b"54321");
-    assert_eq!(std::fs::read(target.path().join("bucket/b")).unwrap(), vec![0; 70_000]);
+}
+
+#[test]
+fn an_object_that_changed_leaves_zeros_and_is_told() {
+    let objects = [("a".into(), 5), ("b".into(), 70_000), ("c".into(), 8)];
+    let (work, of_image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let target = tempfile::tempdir().unwrap();
+    let plan = plan_of(work.path(), Arrangement::Plain, &objects);
+    copy_with_trouble(&plan, DirectorySink::new(target.path()));
     let outcomes: Vec<Outcome> =
         Journal::records(work.path()).unwrap().map(|record| record.unwrap().outcome).collect();
-    assert_eq!(outcomes, [Outcome::Written, Outcome::Changed]);
+    assert_eq!(outcomes, [Outcome::Written, Outcome::Changed, Outcome::Written]);
+
+    let plan = plan_of(of_image.path(), Arrangement::Plain, &objects);
+    let layout = layout_of(&plan, Arrangement::Plain);
+    let image = of_image.path().join("image");
+    let volume = RawVolume::create(&image, layout.size_bytes()).unwrap();
+    copy_with_trouble(&plan, ImageSink::new(layout, volume).unwrap());
+    let mounted: Box<dyn Medium> = Box::new(MountedMedium::new(target.path(), &[]));
+    let image = medium::open(&Target::Image(image), None, &nobody()).unwrap();
+    for medium in [mounted, image] {
+        for (path, wanted) in [("a", b"54321".to_vec()), ("b", vec![0; 70_000]), ("c", b"after it".to_vec())]
+        {
+            let mut read = Vec::new();
+            let take = &mut |data: &[u8]| {
+                read.extend_from_slice(data);
+                Ok(())
+            };
+            assert!(medium.read(&format!("bucket/{path}"), take).unwrap());
+            assert!(read == wanted, "{path}");
+        }
+        assert!(verify(medium.as_ref(), &mut |_| {}).unwrap().is_right());
+    }
+}
+
+#[test]
+fn attributes_that_have_no_room_are_left_out_and_told_and_the_medium_is_whole() {
+    let work = tempfile::tempdir().unwrap();
+    let objects: Vec<(String, u64)> = (0..3000).map(|number| (format!("{number:04}"), 10)).collect();
+    let plan = plan_of(work.path(), Arrangement::BagIt, &objects);
+    let layout = layout_of(&plan, Arrangement::BagIt);
+    let image = work.path().join("image");
+    let volume = RawVolume::create(&image, layout.size_bytes()).unwrap();
+    let mut session = Session::open(plan.clone(), ImageSink::new(layout, volume).unwrap()).unwrap();
+    while session.next_file().unwrap().is_some() {
+        session.write(&[7; 10]).unwrap();
+        let mut attributes = Attributes::default();
+        attributes.metadata.insert("story".into(), "\"".repeat(7000));
+        session.end_file(attributes, None, 1).unwrap();
+    }
+    session.finish(Arrangement::BagIt, &bag()).unwrap();
+    let medium = medium::open(&Target::Image(image), None, &nobody()).unwrap();
+    assert!(verify(medium.as_ref(), &mut |_| {}).unwrap().is_right());
+    let report = Report::of(&plan, "TC44P").unwrap();
+    assert!((2000..3000).contains(&report.without_attributes), "{report:?}");
+    assert!(report.has_errors());
+    let mut log = LogWriter::new(Vec::new()).unwrap();
+    write_planned(&mut log, &plan).unwrap();
+    let log = String::from_utf8(log.into_inner().unwrap()).unwrap();
+    assert_eq!(log.matches("had no room").count() as u64, report.without_attributes);
 }
 
 #[test]

@@ -14,9 +14,10 @@ use ferry_device::documents::Arrangement;
 use ferry_device::durable;
 use ferry_device::export_log::NextMarker;
 use ferry_device::manifest::{Manifest, Operation};
-use ferry_device::naming::NamingRules;
+use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::plan::{Object, Plan, Planner};
 use ferry_device::target::Target;
+use ferry_device::target::names::takes_long_names_of_ntfs;
 use ferry_transfer::Entry;
 use ferry_transfer::listing::{FixedEnd, ListingHabits, list_within};
 use ferry_transfer::select::Glob;
@@ -76,6 +77,11 @@ async fn plan_once(
         .below(arrangement.payload_directory());
     if let Some(directory) = &manifest.recovery_directory {
         rules = rules.with_recovery_directory(directory)?;
+    }
+    if let (Target::Plain(directory), FileSystem::Ntfs) = (&run.options.target, manifest.file_system)
+        && !takes_long_names_of_ntfs(directory)?
+    {
+        rules = rules.with_names_in_bytes();
     }
     let asked = [run.options.capacity_bytes, manifest.extensions.max_bytes];
     let target = &run.options.target;

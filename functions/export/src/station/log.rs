@@ -46,7 +46,7 @@ impl Run<'_> {
         let end =
             if report.has_errors() || wrong > 0 { JobState::SuccessWithErrors } else { JobState::Complete };
         let service = &self.station.service;
-        let errors = report.given_up + report.archived + report.no_room + wrong;
+        let errors = report.given_up + report.archived + report.no_room + report.without_attributes + wrong;
         let ended = service
             .jobs()
             .change(&self.id, |mut job| {

@@ -4,6 +4,7 @@
 //! ([`disk`](super::disk)). Invariants: a target is checked before the buckets are listed, and once more right before the first byte, since days may lie in between; whoever reads
 //! back opens the medium anew, with the password alone.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use ferry_device::room::Room;
 use ferry_device::sink::{DirectorySink, ImageSink, Sink};
 use ferry_device::target::disk::{DeviceId, Disk};
 use ferry_device::target::in_use::{InUse, mount_of, mounts};
+use ferry_device::target::names::check_names_of_ext4;
 use ferry_device::target::{HOW_TO_OPEN, Target, authorise, check_empty, how_to_open};
 use ferry_device::verify::{Verdict, verify};
 use ferry_device::volume::{RawVolume, Volume as _};
@@ -36,6 +38,8 @@ use crate::secrets::Secret;
 
 /// Says in the work directory that the container's header is written, and how it begins.
 const CONTAINER_MADE: &str = "container-made";
+/// Says in the work directory how the files of an ext4 are laid out.
+const LAYOUT: &str = "layout";
 /// Says in the work directory that an empty NTFS is in the container.
 const NTFS_MADE: &str = "ntfs-made";
 /// Where in the work directory an NTFS is mounted while it is written.
@@ -138,7 +142,13 @@ fn check_path(
     let format = format_of(manifest).unwrap_or(Format::None);
     let Some(container) = target.container_path(job.id.as_str(), format) else {
         return match beginning {
-            Beginning::New => check_empty(directory).map_err(Refused::Device),
+            Beginning::New => {
+                check_empty(directory).map_err(Refused::Device)?;
+                match manifest.file_system {
+                    FileSystem::Ext4 => check_names_of_ext4(directory).map_err(Refused::Format),
+                    FileSystem::Ntfs => Ok(()),
+                }
+            }
             // Whether it is that directory is seen when its files are passed over.
             Beginning::Begun => Ok(()),
         };
@@ -253,8 +263,7 @@ fn sink(
         return Err(Error::new(ErrorKind::InvalidInput, "the target holds no container"));
     };
     if let Target::Directory(directory) = target {
-        let note = directory.join(HOW_TO_OPEN);
-        std::fs::write(&note, how_to_open(job.id.as_str(), format)).map_err(Error::io("write", &note))?;
+        put_note(&directory.join(HOW_TO_OPEN), &how_to_open(job.id.as_str(), format))?;
     }
     match manifest.file_system {
         FileSystem::Ext4 => {
@@ -264,6 +273,7 @@ fn sink(
                 None => Size::Fitting { reserve_bytes: reserve_bytes(plan) },
             };
             let layout = Arc::new(Layout::new(plan, arrangement_of(manifest).documents(), identity, size)?);
+            keep_layout(&layout, work)?;
             let container = container(disk, &path, layout.size_bytes(), seal, work)?;
             Ok(Box::new(ImageSink::new(layout, container)?))
         }
@@ -285,6 +295,32 @@ fn sink(
             Ok(Box::new(sink))
         }
     }
+}
+
+/// Notes how the files are laid out, or insists that it is as it was: what another version of Ferry has written elsewhere would be lost.
+fn keep_layout(layout: &Layout, work: &Path) -> Result<()> {
+    let path = work.join(LAYOUT);
+    let fingerprint = layout.fingerprint();
+    match durable::read(&path)? {
+        Some(noted) if noted == fingerprint => Ok(()),
+        None if !work.join(CONTAINER_MADE).exists() => durable::write(&path, &fingerprint),
+        _ => Err(Error::new(
+            ErrorKind::Refused,
+            "the job was begun by a version of Ferry that lays files out otherwise: finish it with that one, or create it anew",
+        )),
+    }
+}
+
+/// Writes a file beside the container anew. What stands there was left by an earlier run, or is a link that leads elsewhere.
+fn put_note(path: &Path, text: &str) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("replace", path)(error));
+        }
+        _ => {}
+    }
+    let mut file = std::fs::File::create_new(path).map_err(Error::io("write", path))?;
+    file.write_all(text.as_bytes()).map_err(Error::io("write", path))
 }
 
 /// The container on a disk, or of so many bytes in a file: made, or as it was made.

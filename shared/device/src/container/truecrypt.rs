@@ -24,8 +24,9 @@ pub(super) const OVERHEAD_BYTES: u64 = 4 * AREA_BYTES;
 const AREAS: usize = 131_072;
 const HEADER: usize = 512;
 const SALT: usize = 64;
-/// Both programs' own limit.
-const PASSWORD_BYTES: usize = 64;
+/// TrueCrypt's own limit, and VeraCrypt's since 1.24 (`MAX_LEGACY_PASSWORD` and `MAX_PASSWORD` of its `Password.h`).
+const TRUECRYPT_PASSWORD_BYTES: usize = 64;
+const VERACRYPT_PASSWORD_BYTES: usize = 128;
 const KEYS_AT: usize = 256;
 const CHECKSUM_AT: usize = 252;
 const HEADER_VERSION: u16 = 5;
@@ -73,10 +74,12 @@ pub(super) fn create<V: Volume>(
     password: &Password,
     entropy: &mut dyn Entropy,
 ) -> Result<Opened> {
-    if password.as_bytes().is_empty() || password.as_bytes().len() > PASSWORD_BYTES {
-        return Err(Error::invalid(format!(
-            "a TrueCrypt or VeraCrypt password has 1 to {PASSWORD_BYTES} bytes"
-        )));
+    let (program, most) = match format {
+        Format::TrueCrypt(_) => ("TrueCrypt", TRUECRYPT_PASSWORD_BYTES),
+        _ => ("VeraCrypt", VERACRYPT_PASSWORD_BYTES),
+    };
+    if password.as_bytes().is_empty() || password.as_bytes().len() > most {
+        return Err(Error::invalid(format!("a {program} password has 1 to {most} bytes")));
     }
     let size = volume.size_bytes() / SECTOR_BYTES * SECTOR_BYTES;
     let data_bytes = size - OVERHEAD_BYTES;

@@ -8,6 +8,7 @@ use std::fmt;
 use aes::cipher::array::Array;
 use aes::cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use aes::{Aes256, Aes256Dec, Aes256Enc};
+use zeroize::Zeroizing;
 
 use crate::volume::SECTOR;
 
@@ -37,8 +38,8 @@ impl Xts {
     pub fn new(key: &[u8; KEY_BYTES]) -> Self {
         let (data, tweak) = key.split_at(KEY_BYTES / 2);
         let cipher = |half: &[u8]| {
-            let half: [u8; 32] = std::array::from_fn(|at| half[at]);
-            Aes256Enc::new(&half.into())
+            let half: Zeroizing<[u8; 32]> = Zeroizing::new(std::array::from_fn(|at| half[at]));
+            Aes256Enc::new((&*half).into())
         };
         let data = cipher(data);
         Self { decrypt: Aes256Dec::from(&data), encrypt: data, tweak: cipher(tweak) }

@@ -40,7 +40,11 @@ impl Geometry {
     /// The smallest volume with `inodes` and `content_blocks` for directories and files.
     pub(super) fn fitting(content_blocks: u64, inodes: u64) -> Result<Self> {
         let mut blocks = content_blocks + LAST_GROUP_BLOCKS;
-        blocks = blocks.max(inodes.div_ceil(8 * BLOCK_BYTES) * GROUP_BLOCKS);
+        // Inodes may ask for groups that the contents do not; a single one is as small as its contents.
+        let groups = (inodes + u64::from(FIRST_INODE)).div_ceil(8 * BLOCK_BYTES);
+        if groups > 1 {
+            blocks = blocks.max(groups * GROUP_BLOCKS);
+        }
         loop {
             let geometry = Self::of(blocks, inodes)?;
             let needed = content_blocks + geometry.overhead_blocks();
@@ -134,6 +138,15 @@ mod tests {
     fn copies_are_where_repair_tools_look() {
         let with: Vec<u64> = (0..100).filter(|group| has_copy(*group)).collect();
         assert_eq!(with, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81]);
+    }
+
+    #[test]
+    fn a_small_volume_is_as_small_as_its_contents_and_a_full_group_has_a_second() {
+        assert!(Geometry::fitting(100, 20).unwrap().blocks < 400);
+        for inodes in 32_700..32_800 {
+            let geometry = Geometry::fitting(1000, inodes).unwrap();
+            assert!(geometry.inodes() >= inodes + u64::from(FIRST_INODE) - 1, "{inodes}");
+        }
     }
 
     proptest! {

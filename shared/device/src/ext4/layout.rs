@@ -18,6 +18,8 @@ use crate::naming::LOST_AND_FOUND;
 use crate::plan::{Place, Plan};
 
 const LABEL_BYTES: usize = 16;
+/// Counts up when the same plan gets other places: by the order of files, by the allocator, by what is kept free for documents.
+const VERSION: u32 = 2;
 
 /// What tells one file system from another. Derived from the job, so that making it again makes the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +158,16 @@ impl Layout {
             at_directories,
             at_files: allocator,
         })
+    }
+
+    /// What tells a layout from another: a job goes on only where everything it wrote still has its place.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let (directories, blocks) = (self.tree.directories, self.tree.blocks);
+        let facts = format!(
+            "{VERSION} {:?} {} {directories} {blocks} {:?}",
+            self.geometry, self.files, self.at_files
+        );
+        Sha256::digest(facts).into()
     }
 
     /// The bytes of the volume that are the file system's.

@@ -189,10 +189,12 @@ impl<V: Volume> Writer<V> {
     }
 
     /// Goes back to the beginning of the open file: its bytes did not arrive well.
-    pub fn restart_file(&mut self) {
+    pub fn restart_file(&mut self) -> Result<()> {
         if let Some(open) = self.open.as_mut() {
             (open.run, open.in_run, open.written) = (0, 0, 0);
+            self.stream.leave()?;
         }
+        Ok(())
     }
 
     /// Returns once all files that were ended are on the medium.
@@ -453,6 +455,13 @@ impl<V: Volume> Stream<V> {
             }
             rest = later;
         }
+        Ok(())
+    }
+
+    /// Goes elsewhere. What is less than a sector is the end of something that is written anew.
+    fn leave(&mut self) -> Result<()> {
+        self.flush()?;
+        self.buffer.clear();
         Ok(())
     }
 

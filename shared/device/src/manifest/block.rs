@@ -217,6 +217,14 @@ impl<'a> Block<'a> {
 
     /// Pairs of texts: a block, or a list of blocks.
     pub(super) fn pairs(&mut self, name: &str) -> Vec<(String, Text)> {
+        let is_text = |node: &Node| matches!(&node.value, Value::Text { text, .. } if !text.is_empty());
+        if let Some((found, _)) =
+            self.options.iter().find(|(found, node)| found.text == name && is_text(node))
+        {
+            let (message, action) =
+                ("pairs of texts must stand here", "Write each below it, indented, as FROM: TO");
+            self.problems.error(Code::InvalidManifestField, name, found.place, message, action);
+        }
         let Some((blocks, _)) = self.blocks(name) else { return Vec::new() };
         let mut pairs = Vec::new();
         for mut block in blocks {

@@ -3,6 +3,8 @@
 //! Owns: reading YAML without its types: every scalar stays the text it was, so `country: NO` is Norway and `deviceId: 0049382` keeps its
 //! noughts. Does not own: what options mean. Invariants: memory is that of the text (aliases are refused); nesting is bounded.
 
+use std::collections::HashMap;
+
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::lenient::Repaired;
@@ -36,8 +38,10 @@ pub(super) enum Value {
 pub(super) enum Style {
     /// As it is.
     Plain,
-    /// In quotes, or as a block.
+    /// In quotes.
     Quoted,
+    /// As a block of lines, behind `|` or `>`.
+    Block,
     /// In a template's brackets.
     Placeholder,
 }
@@ -120,7 +124,13 @@ where
         if depth > DEPTH_MAX {
             return Err(malformed(place, "options are nested too deeply".to_owned(), "Write it flat"));
         }
-        let is_tagged = event.tag().is_some();
+        let taken_for = if event.tag().is_some() {
+            Some("the ! in front of this value for a type")
+        } else if anchor(&event) > 0 {
+            Some("the & in front of this value for a name")
+        } else {
+            None
+        };
         let (value, last_line) = match event {
             Event::Scalar(text, style, ..) => {
                 let style = match style {
@@ -128,6 +138,7 @@ where
                         Style::Placeholder
                     }
                     ScalarStyle::Plain => Style::Plain,
+                    ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
                     _ => Style::Quoted,
                 };
                 (Value::Text { text: text.into_owned(), style }, self.last_line(&span))
@@ -142,14 +153,13 @@ where
                 ));
             }
         };
-        if is_tagged {
+        if let Some(taken_for) = taken_for {
             self.problems.push(Problem {
                 severity: Severity::Error,
                 code: Code::MalformedManifest,
                 option: String::new(),
                 place,
-                message: "YAML takes the ! in front of this value for a type, not for a part of it"
-                    .to_owned(),
+                message: format!("YAML takes {taken_for}, not for a part of it"),
                 action: "Put the value in double quotes".to_owned(),
             });
         }
@@ -169,6 +179,7 @@ where
 
     fn options(&mut self, depth: usize) -> Read<(Value, u32)> {
         let mut options: Vec<(Name, Node)> = Vec::new();
+        let mut places: HashMap<String, Place> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
@@ -185,16 +196,17 @@ where
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth + 1)?;
             let name = Name { text, place: name.place };
-            if let Some((first, _)) = options.iter().find(|(other, _)| other.text == name.text) {
+            if let Some(first) = places.get(&name.text) {
                 self.problems.push(Problem {
                     severity: Severity::Error,
                     code: Code::MalformedManifest,
                     option: name.text.clone(),
                     place: name.place,
-                    message: format!("the option is here a second time, after {}", first.place),
+                    message: format!("the option is here a second time, after {first}"),
                     action: "Remove one of the two".to_owned(),
                 });
             } else {
+                places.insert(name.text.clone(), name.place);
                 options.push((name, value));
             }
         }
@@ -206,6 +218,16 @@ where
 
     fn last_line(&self, span: &Span) -> u32 {
         self.repaired.place(span.end.line(), 0).line
+    }
+}
+
+/// The number of the name that YAML gives a value for later references; none is zero.
+fn anchor(event: &Event<'_>) -> usize {
+    match event {
+        Event::Scalar(_, _, anchor, _)
+        | Event::SequenceStart(_, anchor, _)
+        | Event::MappingStart(_, anchor, _) => *anchor,
+        _ => 0,
     }
 }
 

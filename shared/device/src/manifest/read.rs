@@ -3,7 +3,7 @@
 //! Owns: which options there are, which are required, and what their values may be. Does not own: whether buckets exist or who may read
 //! them, which only the service can ask.
 
-use crate::naming::FileSystem;
+use crate::naming::{Candidate, FileSystem, NamingRules};
 use crate::signature::SigningMethod;
 
 use super::block::{Block, Problems, Text};
@@ -40,10 +40,11 @@ pub(super) fn manifest(mut top: Block<'_>, strictness: Strictness, source: &str)
     let file_system = file_system(&mut top);
     let extensions = extensions(&mut top);
     let password = password(&mut top, source, extensions.as_ref());
-    let recovery_directory = top.optional("recoveryDirectory").map(|text| text.value);
-    let target_directory = top.optional("targetDirectory").map(|text| text.value);
+    let rules = NamingRules::new(file_system.unwrap_or(FileSystem::Ext4));
+    let (rules, recovery_directory) = recovery_directory(&mut top, rules);
+    let target_directory = target_directory(&mut top, &rules);
     let substitutions = top.pairs("substitutions").into_iter().map(|(from, to)| (from, to.value)).collect();
-    let operations = operations(&mut top);
+    let operations = operations(&mut top, &rules);
     let return_address = top.block("returnAddress").map(address);
     if return_address.is_none() {
         let action = "Add returnAddress with name, street1, city, postalCode, country and phoneNumber";
@@ -231,6 +232,12 @@ fn password(top: &mut Block<'_>, source: &str, extensions: Option<&Extensions>) 
         "trueCryptPassword",
         "Write the password that will open the medium, or x-container: none for files in the clear",
     )?;
+    if text.style == Style::Block || text.value.contains(['\n', '\r']) {
+        // Whoever types it later ends it with a return, which is then no part of it.
+        let message = "a password is one line";
+        let action = "Write it behind the colon, in double quotes";
+        problems.error(Code::InvalidManifestField, &text.option, text.place, message, action);
+    }
     if text.style == Style::Plain && cuts_off(source, text.last_line) {
         let message = "YAML cuts an unquoted value off at a blank followed by #";
         problems.warn(
@@ -263,7 +270,32 @@ fn cuts_off(source: &str, line: u32) -> bool {
     line.contains(" #") || line.contains("\t#")
 }
 
-fn operations(top: &mut Block<'_>) -> Vec<Operation> {
+fn recovery_directory(top: &mut Block<'_>, rules: NamingRules) -> (NamingRules, Option<String>) {
+    let Some(text) = top.optional("recoveryDirectory") else { return (rules, None) };
+    if let Ok(rules) = rules.clone().with_recovery_directory(&text.value) {
+        return (rules, Some(text.value));
+    }
+    let message = format!("{:?} cannot be a directory in the root of the medium", text.value);
+    let action = "Write one name without slashes that the file system takes and that nothing else has";
+    top.problems.error(Code::InvalidManifestField, &text.option, text.place, message, action);
+    (rules, None)
+}
+
+/// Where the objects go: any path whose components the file system takes.
+fn target_directory(block: &mut Block<'_>, rules: &NamingRules) -> Option<String> {
+    let text = block.optional("targetDirectory")?;
+    if let Candidate::Unmappable(_) = rules.candidate(&text.value, "x", 1) {
+        let message = format!("{:?} cannot be a directory of the medium", text.value);
+        let action = "Write names joined by /, none of them . or .., the first not the recovery directory's";
+        block.problems.error(Code::InvalidManifestField, &text.option, text.place, message, action);
+    } else if text.value.contains('\\') {
+        let message = "a backslash is a part of a name here";
+        block.problems.warn(&text.option, text.place, message, "Join the names of directories by /");
+    }
+    Some(text.value)
+}
+
+fn operations(top: &mut Block<'_>, rules: &NamingRules) -> Vec<Operation> {
     let problems = top.problems;
     let action = "Add operations: with one item - exportBucket: NAME for each bucket";
     let Some((blocks, place)) = top.blocks("operations") else {
@@ -275,10 +307,10 @@ fn operations(top: &mut Block<'_>) -> Vec<Operation> {
         let message = "the list of what to export is empty";
         problems.error(Code::MissingManifestField, "operations", place, message, action);
     }
-    blocks.into_iter().filter_map(operation).collect()
+    blocks.into_iter().filter_map(|block| operation(block, rules)).collect()
 }
 
-fn operation(mut block: Block<'_>) -> Option<Operation> {
+fn operation(mut block: Block<'_>, rules: &NamingRules) -> Option<Operation> {
     let problems = block.problems;
     let export_bucket = block
         .required("exportBucket", "Begin each item with - exportBucket: NAME")
@@ -286,7 +318,21 @@ fn operation(mut block: Block<'_>) -> Option<Operation> {
     let prefix = block.optional("prefix").map(|text| text.value).unwrap_or_default();
     let begin_marker = block.optional("beginMarker");
     let end_marker = block.optional("endMarker");
-    let target_directory = block.optional("targetDirectory").map(|text| text.value);
+    let target_directory = target_directory(&mut block, rules);
+    if let (Some(bucket), None) = (&export_bucket, &target_directory)
+        && matches!(rules.candidate(bucket, "x", 1), Candidate::Unmappable(_))
+    {
+        let message =
+            format!("the medium cannot have a directory {bucket:?} for it beside the recovery directory");
+        let action = "Choose another recoveryDirectory, or a targetDirectory for this bucket";
+        problems.error(
+            Code::InvalidManifestField,
+            &block.path_of("exportBucket"),
+            block.place,
+            message,
+            action,
+        );
+    }
     let (path, place) = (block.path_of("prefix"), block.place);
     block.finish();
     let end = end_marker.as_ref().map(|text| text.value.as_str());

@@ -163,6 +163,9 @@ fn passwords_are_shown_nowhere() {
         minimal("").replace("secret", "|\n    hunter2\n    hunter2 again"),
         minimal("").replace("trueCryptPassword: secret", "\"trueCryptPassword\": hunter2"),
         minimal("trueCryptPassword: hunter2\n"),
+        minimal("returnAddress:\n    trueCryptPassword: hunter2\n"),
+        minimal("# trueCryptPassword: hunter2\n"),
+        minimal("customs: {pinCode: hunter2}\n"),
     ] {
         let shown = redacted(text.as_bytes());
         assert!(!shown.contains("hunter2") && !shown.contains("more"), "{shown}");
@@ -172,6 +175,60 @@ fn passwords_are_shown_nowhere() {
     assert_eq!(shown.lines().count(), GUIDE.lines().count());
     let of_stars = manifest(&shown);
     assert_eq!(of_stars.password.expect("stars").reveal(), REDACTED);
+}
+
+#[test]
+fn a_manifest_without_its_password_is_the_same_manifest() {
+    let json = r#"{"manifestVersion": "2.0", "deviceId": "d", "logBucket": "logs", "fileSystem": "EXT4", "trueCryptPassword": "hunter2", "x-container": "luks2", "operations": [{"exportBucket": "b", "prefix": "p: \"x\""}]}"#;
+    for text in [json.to_owned(), json.replace(", ", ",\n"), minimal(""), GUIDE.to_owned()] {
+        let shown = redacted(text.as_bytes());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let wanted = Manifest { password: Some(Password::new(REDACTED.to_owned())), ..manifest(&text) };
+        assert_eq!(manifest(&shown), wanted, "{shown}");
+    }
+}
+
+#[test]
+fn a_password_is_one_line() {
+    for (text, words) in
+        [("|\n    hunter2", "one line"), ("\"a\\nb\"", "one line"), ("&a hunter2", "for a name")]
+    {
+        let parsed = parse(&minimal("x-container: luks2\n").replace("secret", text));
+        assert!(parsed.manifest.is_none(), "{text}");
+        assert!(parsed.errors().any(|error| error.message.contains(words)), "{text}: {:?}", parsed.problems);
+    }
+}
+
+#[test]
+fn directories_that_the_medium_cannot_have_are_refused_before_anything_is_listed() {
+    for good in ["recoveryDirectory: EXPORT-RECOVERY\n", "targetDirectory: /\n", "targetDirectory: a/b c\n"] {
+        assert!(parse(&minimal(good)).manifest.is_some(), "{good}");
+    }
+    for bad in [
+        "recoveryDirectory: .export\n",
+        "recoveryDirectory: a/b\n",
+        "targetDirectory: backup/../x\n",
+        "targetDirectory: EXPORT-RECOVERY\n",
+        "recoveryDirectory: mine\ntargetDirectory: mine/x\n",
+        "targetDirectory: SIGNATURE\n",
+    ] {
+        let parsed = parse(&minimal(bad));
+        assert!(
+            parsed.errors().any(|error| error.option.ends_with("Directory")),
+            "{bad}: {:?}",
+            parsed.problems
+        );
+    }
+}
+
+#[test]
+fn replacements_are_pairs_and_a_bucket_is_not_the_recovery_directory() {
+    for (bad, option) in
+        [("substitutions: ':=_'\n", "substitutions"), ("recoveryDirectory: photos\n", "exportBucket")]
+    {
+        let parsed = parse(&minimal(bad).replace("exportBucket: b", "exportBucket: photos"));
+        assert!(parsed.errors().any(|error| error.option.ends_with(option)), "{bad}: {:?}", parsed.problems);
+    }
 }
 
 #[test]
@@ -188,7 +245,8 @@ fn a_truecrypt_password_has_at_most_64_bytes() {
     let text = minimal("x-container: truecrypt\n").replace("secret", &long);
     let parsed = parse(&text);
     assert!(parsed.errors().any(|error| error.message.contains("64") && !error.message.contains(&long)));
-    assert!(parse(&minimal("").replace("secret", &long)).manifest.is_some());
+    assert!(parse(&minimal("").replace("secret", &"x".repeat(128))).manifest.is_some());
+    assert!(parse(&minimal("").replace("secret", &"x".repeat(129))).manifest.is_none());
 }
 
 #[test]

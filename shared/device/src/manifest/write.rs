@@ -7,8 +7,11 @@ use crate::signature::SigningMethod;
 
 use super::block::Problems;
 use super::lenient::Repaired;
-use super::node::{self, Value};
-use super::{Container, Customs, Layout, Manifest, Operation, REDACTED, Restore, ServiceLevel, text_of};
+use super::node::{self, Node, Value};
+use super::{
+    Container, Customs, Layout, Manifest, Operation, Password, REDACTED, Restore, ServiceLevel, Strictness,
+    text_of,
+};
 
 /// Options whose values are nobody else's business.
 const SECRET_OPTIONS: [&str; 2] = ["trueCryptPassword", "pinCode"];
@@ -212,35 +215,62 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// A manifest's text with stars in place of every password. What cannot be read is not shown at all.
+/// A manifest's text with stars in place of every password; it reads back as the same manifest with that password. Where the text cannot be kept so, it is written
+/// anew from what was read. What cannot be read at all is not shown.
 pub fn redacted(bytes: &[u8]) -> String {
+    let shown = with_stars(bytes);
+    let Some(manifest) = Manifest::parse(bytes, Strictness::Forgiving).manifest else { return shown };
+    let stars = manifest.password.as_ref().map(|_| REDACTED);
+    let wanted = Manifest { password: stars.map(|stars| Password::new(stars.to_owned())), ..manifest };
+    if Manifest::parse(shown.as_bytes(), Strictness::Forgiving).manifest.as_ref() == Some(&wanted) {
+        return shown;
+    }
+    wanted.to_text(stars)
+}
+
+/// The text, with stars from a password's colon to its last line.
+fn with_stars(bytes: &[u8]) -> String {
     let Some(text) = text_of(bytes, &Problems::default()) else { return String::new() };
     let repaired = Repaired::of(text);
     let mut problems = Vec::new();
-    let Some(node::Node { value: Value::Options(options), .. }) = node::read(&repaired, &mut problems) else {
-        return String::new();
-    };
+    let Some(root) = node::read(&repaired, &mut problems) else { return String::new() };
     // A second option of the same name is in no tree.
     if problems.iter().any(|problem| SECRET_OPTIONS.contains(&problem.option.as_str())) {
         return String::new();
     }
-    let secrets: Vec<(u32, u32)> = options
-        .iter()
-        .filter(|(name, _)| SECRET_OPTIONS.contains(&name.text.as_str()))
-        .map(|(name, value)| (name.place.line, value.last_line.max(value.place.line)))
-        .collect();
+    let mut secrets = Vec::new();
+    find_secrets(&root, &mut secrets);
     let mut shown = String::with_capacity(text.len());
     for (number, line) in (1u32..).zip(text.split_inclusive('\n')) {
-        match secrets.iter().find(|(first, last)| (*first..=*last).contains(&number)) {
-            None => shown.push_str(line),
-            // To the end of the line: what YAML takes for a comment may be the rest of a password.
-            Some((first, _)) if *first == number => {
-                let name = line.split(':').next().unwrap_or_default();
-                shown.push_str(&format!("{name}: \"{REDACTED}\""));
-                shown.push_str(if line.ends_with('\n') { "\n" } else { "" });
-            }
-            Some(_) => {}
+        // A comment may be the password of yesterday.
+        let is_named = SECRET_OPTIONS.iter().any(|name| line.contains(name)) && line.contains(':');
+        let begins = is_named || secrets.iter().any(|(first, _)| *first == number);
+        if begins {
+            let name = line.split(':').next().unwrap_or_default();
+            shown.push_str(&format!("{name}: \"{REDACTED}\""));
+            shown.push_str(if line.ends_with('\n') { "\n" } else { "" });
+        } else if !secrets.iter().any(|(first, last)| (*first..=*last).contains(&number)) {
+            shown.push_str(line);
         }
     }
     shown
+}
+
+/// The first and last lines of all that is secret, wherever it stands.
+fn find_secrets(node: &Node, lines: &mut Vec<(u32, u32)>) {
+    match &node.value {
+        Value::Text { .. } => {}
+        Value::List(items) => items.iter().for_each(|item| find_secrets(item, lines)),
+        Value::Options(options) => {
+            for (name, value) in options {
+                if SECRET_OPTIONS.contains(&name.text.as_str()) {
+                    // What ends a block of lines is where the next option begins.
+                    let last = value.last_line.max(value.place.line);
+                    lines.push((name.place.line, last));
+                } else {
+                    find_secrets(value, lines);
+                }
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! mounted upon it; a password passes through a pipe and stands in no list of processes.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -26,6 +26,8 @@ use crate::volume::{RawVolume, Volume};
 
 /// What the process says once the volume is there.
 const READY: &str = "ready";
+/// The longest task: two paths and a password.
+const LINE_BYTES_MAX: usize = 65_536;
 /// How often, and after which pause, an earlier process is waited for: it may have much to write.
 const LOOKS: u32 = 600;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -95,7 +97,7 @@ impl Inside {
         };
         let line =
             serde_json::to_vec(&task).map_err(|e| Error::invalid("no task can be written").caused_by(e))?;
-        let line = Zeroizing::new([line, b"\n".to_vec()].concat());
+        let line = Zeroizing::new(line);
         let mut child = Command::new(&program.program)
             .args(&program.arguments)
             .stdin(Stdio::piped())
@@ -107,7 +109,9 @@ impl Inside {
             .map_err(Error::io("run", &program.program))?;
         let mut told = child.stdin.take();
         if let Some(told) = &mut told {
-            told.write_all(&line).map_err(Error::io("tell", &program.program))?;
+            told.write_all(&line)
+                .and_then(|()| told.write_all(b"\n"))
+                .map_err(Error::io("tell", &program.program))?;
         }
         let mut said = String::new();
         if let Some(stdout) = child.stdout.take() {
@@ -157,13 +161,13 @@ impl Drop for Inside {
 /// # Errors
 /// What is wrong is also said to `output`, for the one who started it.
 pub fn serve(input: impl Read, mut output: impl Write) -> Result<()> {
-    let mut input = BufReader::new(input);
-    let mut line = Zeroizing::new(String::new());
-    input.read_line(&mut line).map_err(Error::io("read", Path::new("the task")))?;
-    let task: Task =
-        serde_json::from_str(&line).map_err(|e| Error::invalid("this is no task").caused_by(e))?;
+    let mut input = input;
+    let task: Task = serde_json::from_slice(&first_line(&mut input)?)
+        .map_err(|e| Error::invalid("this is no task").caused_by(e))?;
     let places = Places::below(&task.scratch);
-    let (view, _lock) = match open(&task, &places) {
+    let opened = open(&task, &places);
+    drop(task);
+    let (view, _lock) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             // Nobody hears it who does not read it here.
@@ -182,6 +186,20 @@ pub fn serve(input: impl Read, mut output: impl Write) -> Result<()> {
         std::fs::remove_dir(&place).map_err(Error::io("remove", &place))?;
     }
     Ok(())
+}
+
+/// Byte by byte: what is read ahead into a buffer would stay there with the password for as long as the view lives.
+fn first_line(input: &mut impl Read) -> Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES_MAX));
+    let mut byte = [0];
+    while line.len() < LINE_BYTES_MAX {
+        let read = input.read(&mut byte).map_err(Error::io("read", Path::new("the task")))?;
+        if read == 0 || byte == *b"\n" {
+            return Ok(line);
+        }
+        line.push(byte[0]);
+    }
+    Err(Error::invalid("the task has no end"))
 }
 
 fn open(task: &Task, places: &Places) -> Result<(DecryptedView, File)> {

@@ -4,6 +4,7 @@
 //! ([`NtfsMedium`]); and how large such a file system must be. Does not own: the programs ([`Programs`]) or the process that shows the inside ([`super::inside`]). Invariants: the
 //! file system is unmounted before the inside is; a medium counts as written once both unmounts have succeeded.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::inside::{Inside, InsideProgram};
@@ -188,7 +189,8 @@ impl Scratch {
         getrandom::fill(&mut drawn)
             .map_err(|e| Error::new(ErrorKind::Io, "the system gives no random bytes").caused_by(e))?;
         let path = std::env::temp_dir().join(format!("ferry-ntfs-{:016x}", u64::from_ne_bytes(drawn)));
-        std::fs::create_dir(&path).map_err(Error::io("make", &path))?;
+        // What is mounted in it anybody could read: ntfs-3g gives every file to everybody.
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(Error::io("make", &path))?;
         Ok(Self(path))
     }
 }

@@ -203,6 +203,7 @@ fn report(finished: &Finished, output: &OutputArgs) -> Exit {
             (report.given_up, "changed, vanished or could not be read; zeros stand in their place"),
             (report.archived, "are archived and were left out"),
             (report.no_room, "had no room"),
+            (report.without_attributes, "are there, but their metadata had no room"),
         ] {
             if count > 0 {
                 print(&format!("  {} objects {what}", HumanCount(count)));
