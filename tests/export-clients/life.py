@@ -183,7 +183,7 @@ def live(store_port, api_port):
     check("the medium is written and read back", ended["verdict"]["wrong"] == 0 and ended["verdict"]["right_files"] == len(objects) - 1, ended)
     status = jobs.get_status(JobId=job)
     check("boto3 sees that it is complete", (status["ProgressCode"], status["LocationCode"], status["LogKey"]) == (
-        "Complete", "Returned", f"exports/export-log-{job}"), status)
+        "Complete", "AtAWS", f"exports/export-log-{job}"), status)
     raised("UnableToCancelJobIdException", jobs.cancel_job, JobId=job)
     log = store.get_object(Bucket=status["LogBucket"], Key=status["LogKey"])["Body"].read().decode()
     check("the log has the original's columns and a row for each object",

@@ -22,6 +22,7 @@ use ferry_transfer::{Clock as _, SystemClock};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use self::killed::kill_at;
 use crate::FERRY;
 
 const PASSWORD: &str = "correct-horse-battery";
@@ -139,6 +140,28 @@ async fn a_job_is_created_as_the_original_printed_it_written_and_read_back() {
     let copy = std::fs::read(world.pair.directory().join("out/data/docks/data/29.bin")).expect("copy");
     assert_eq!(copy, vec![29; 2900]);
     assert_eq!(files_that_hold(world.pair.directory(), PASSWORD), [""; 0]);
+    let secrets = std::fs::read_dir(world.pair.directory().join("state/secrets")).expect("secrets").flatten();
+    let kept = secrets.map(|entry| std::fs::read_to_string(entry.path()).unwrap_or_default());
+    assert!(kept.into_iter().all(|secret| secret != PASSWORD), "nobody will ask for it any more");
+}
+
+#[tokio::test]
+async fn a_device_is_let_go_when_nobody_writes_it() {
+    let world = World::new(&manifest("x-container: none\nx-layout: plain\n")).await;
+    let id = world.create().await;
+    let release = ["release", id.as_str(), "--target", "plain:device", "--json"];
+    assert!(world.ferry(release).run().await.expect_code(4).shows("has no device here"));
+    kill_at(&world, &["run", &id, "--target", "plain:device"], 5).await;
+    assert!(world.ferry(release).run().await.expect_code(4).shows("can no longer change"));
+    let report =
+        world.ferry(["run", &id, "--target", "plain:device", "--json"]).run().await.expect_code(0).report();
+    assert_eq!(report["location"], "AtAWS");
+    let detach = [&release[..], &["--detach"]].concat();
+    assert!(world.ferry(detach).run().await.expect_code(4).shows("nothing is mounted at"));
+    for _ in 0..2 {
+        let report = world.ferry(release).run().await.expect_code(0).report();
+        assert_eq!((&report["location"], &report["progress"]), (&"Returned".into(), &"Complete".into()));
+    }
 }
 
 #[tokio::test]
@@ -298,6 +321,9 @@ async fn a_medium_that_is_too_small_ends_in_key_order_and_names_the_next() {
     let (last, first_of_next) =
         (format!("docks/data/{last:02}.bin"), format!("docks/data/{:02}.bin", last + 1));
     let next = std::fs::read_to_string(report["next_manifest"].as_str().expect("manifest")).expect("next");
+    let status = world.ferry(["get-status", &id, "--json"]).run().await.expect_code(0).report();
+    let key = status["next_manifest_key"].as_str().expect("a key");
+    assert_eq!(world.pair.from().bytes(key).expect("in the log's bucket"), next.as_bytes());
     assert!(next.contains(&format!("beginMarker: {marker}")), "{next}");
     assert!(world.device().join(&last).exists());
     assert!(!world.device().join(&first_of_next).exists() && !world.device().join("docks/data/a").exists());

@@ -216,7 +216,23 @@ fn status(job: &JobRecord) -> Elements {
         .text("SignatureFileContents", &job.signature.file_contents())
         .text("CurrentManifest", &job.manifest)
         .text("CreationDate", &time_text(job.created))
-        .members("ArtifactList", [])
+        .members("ArtifactList", artifacts(job))
+}
+
+/// The documents of a job that has ended, where they are.
+fn artifacts(job: &JobRecord) -> Vec<Elements> {
+    if !job.state.has_log() {
+        return Vec::new();
+    }
+    let documents = [
+        ("The export log", Some(&job.log_key)),
+        ("The manifest of the next device", job.next_manifest_key.as_ref()),
+    ];
+    let artifact = |(description, key): (&str, Option<&String>)| {
+        let url = format!("s3://{}/{}", job.log_bucket, key?);
+        Some(Elements::default().text("Description", description).text("URL", &url))
+    };
+    documents.into_iter().filter_map(artifact).collect()
 }
 
 async fn list_jobs(service: &Service, caller: &Caller, form: &Form) -> Result<Elements, ApiError> {

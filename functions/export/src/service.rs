@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ferry_cloud::documents::Buckets;
-use ferry_device::job::{JobId, JobRecord, NewJob};
+use ferry_device::job::{JobId, JobRecord, NewJob, Refusal};
 use ferry_device::manifest::{Container, Manifest, Parsed, Strictness, redacted};
 use ferry_device::naming::FileSystem;
 use ferry_device::ntfs::Programs;
@@ -216,8 +216,22 @@ impl Service {
         self.status(caller, id).await?;
         let changed = self.jobs.change(id, |job| job.cancel(self.now())).await?.ok_or_else(|| unknown(id))?;
         let job = changed.map_err(|refusal| ApiError::cancelling(&refusal))?;
-        self.parts.secrets.remove(&password_name(id)?).await?;
+        self.forget_password(id).await?;
         Ok(job)
+    }
+
+    /// Lets a job's device go, or tells whether it could be.
+    pub async fn release(
+        &self,
+        caller: &Caller,
+        id: &JobId,
+        validity: Validity,
+    ) -> Result<Result<JobRecord, Refusal>, ApiError> {
+        let job = self.status(caller, id).await?;
+        if validity == Validity::CheckOnly {
+            return Ok(job.release(self.now()));
+        }
+        self.jobs.change(id, |job| job.release(self.now())).await?.ok_or_else(|| unknown(id))
     }
 
     /// A job as it stands now.
@@ -286,6 +300,11 @@ impl Service {
     /// The password of a job; `None` for files in the clear.
     pub async fn password(&self, id: &JobId) -> Result<Option<Secret>, ApiError> {
         Ok(self.parts.secrets.get(&password_name(id)?).await?)
+    }
+
+    /// Forgets a job's password.
+    pub(crate) async fn forget_password(&self, id: &JobId) -> Result<(), ApiError> {
+        Ok(self.parts.secrets.remove(&password_name(id)?).await?)
     }
 
     fn draw_id(&self) -> JobId {

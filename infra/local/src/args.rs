@@ -56,7 +56,7 @@ pub use self::events::{
 };
 pub use self::export::{
     CreateJobArgs, ExportArgs, ExportCommand, ExportPlace, JobArgs, JobType, LabelArgs, ListJobsArgs,
-    OpenArgs, PasswordArgs, RunArgs, SecretsPlace, ServeArgs, SignArgs, SplitArgs, StationArgs,
+    OpenArgs, PasswordArgs, ReleaseArgs, RunArgs, SecretsPlace, ServeArgs, SignArgs, SplitArgs, StationArgs,
     UpdateJobArgs, VerifyMediumArgs, WriteArgs,
 };
 pub use self::history::{RunsArgs, UndeleteArgs, WhyArgs};

@@ -80,6 +80,11 @@ pub fn log_key(log_prefix: &str, job_id: &str) -> String {
     format!("{log_prefix}export-log-{job_id}")
 }
 
+/// The name of the next medium's manifest.
+pub fn next_manifest_key(log_prefix: &str, job_id: &str) -> String {
+    format!("{log_prefix}next-manifest-{job_id}.txt")
+}
+
 /// The name of the report.
 pub fn report_key(log_prefix: &str, job_id: &str) -> String {
     format!("{log_prefix}export-report-{job_id}.json")

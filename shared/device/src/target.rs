@@ -6,6 +6,7 @@
 
 pub mod disk;
 pub mod in_use;
+pub mod letting_go;
 pub mod names;
 pub mod size;
 

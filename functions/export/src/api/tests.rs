@@ -314,5 +314,12 @@ async fn an_ended_job_cannot_be_called_off_and_a_running_one_takes_no_manifest()
     );
     let status = world.ask(&[("Action", "GetStatus"), ("JobId", id.as_str())]).await;
     assert_eq!(element(&status.body, "LogKey"), Some(format!("export-log-{id}")));
+    assert_eq!(element(&status.body, "URL"), Some(format!("s3://logs/export-log-{id}")));
+    assert_eq!(element(&status.body, "LocationCode").as_deref(), Some("AtAWS"));
+    assert_eq!(element(&status.body, "Carrier"), None);
+    let released = world.service.release(&Caller::Holder, &id, Validity::CheckAndDo).await;
+    released.expect("known").expect("let go");
+    let status = world.ask(&[("Action", "GetStatus"), ("JobId", id.as_str())]).await;
     assert_eq!(element(&status.body, "LocationCode").as_deref(), Some("Returned"));
+    assert_eq!(element(&status.body, "Carrier").as_deref(), Some("local"));
 }

@@ -7,7 +7,9 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use ferry_device::export_log::{LogWriter, NextMarker, Report, Status, log_key, report_key, write_planned};
+use ferry_device::export_log::{
+    LogWriter, NextMarker, Report, Status, log_key, next_manifest_key, report_key, write_planned,
+};
 use ferry_device::job::JobState;
 use ferry_device::manifest::{Manifest, Operation};
 use ferry_device::plan::Plan;
@@ -36,11 +38,16 @@ impl Run<'_> {
         save(&report_path, &json)?;
         let bucket = self.bucket(&self.manifest.log_bucket).await?;
         let prefix = &self.manifest.log_prefix;
+        let id = self.id.as_str();
+        let next_manifest_key = next_manifest.as_ref().map(|_| next_manifest_key(prefix, id));
         for (path, name, content_type) in [
-            (&log, log_key(prefix, self.id.as_str()), "text/csv"),
-            (&report_path, report_key(prefix, self.id.as_str()), "application/json"),
+            (Some(&log), Some(log_key(prefix, id)), "text/csv"),
+            (Some(&report_path), Some(report_key(prefix, id)), "application/json"),
+            (next_manifest.as_ref(), next_manifest_key.clone(), "text/plain"),
         ] {
-            upload::file(&bucket, &key(name)?, path, content_type).await?;
+            if let (Some(path), Some(name)) = (path, name) {
+                upload::file(&bucket, &key(name)?, path, content_type).await?;
+            }
         }
         let wrong = verdict.as_ref().map_or(0, |verdict| verdict.wrong);
         let end =
@@ -55,6 +62,7 @@ impl Run<'_> {
                 job.totals.objects = plan.summary().objects;
                 job.totals.bytes = plan.summary().bytes;
                 job.totals.errors = errors;
+                job.next_manifest_key.clone_from(&next_manifest_key);
                 job.held_by(&self.station.name)?;
                 job.step(end, service.now())
             })
@@ -67,6 +75,10 @@ impl Run<'_> {
             }
             None => return Err(StationError::Canceled(self.id.clone())),
         };
+        // Nothing will ask for it any more.
+        if let Err(error) = service.forget_password(&self.id).await {
+            tracing::warn!(job = %self.id, error = error.message, "the job's password is still kept");
+        }
         Ok(Finished { job, report, verdict, next_manifest, log })
     }
 

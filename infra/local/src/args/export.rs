@@ -154,6 +154,8 @@ pub enum ExportCommand {
     Run(RunArgs),
     /// Take jobs off a queue and write them
     Station(StationArgs),
+    /// Let a job's device go: everything is on it, and its location is Returned
+    Release(ReleaseArgs),
     /// Read a finished medium and compare every file with the list on it; needs nothing but the medium
     Verify(VerifyMediumArgs),
     /// Take files out of a finished medium, without mounting it
@@ -351,6 +353,20 @@ pub struct PasswordArgs {
     /// The environment variable that holds it
     #[arg(long, value_name = "NAME")]
     pub password_env: Option<String>,
+}
+
+/// `ferry export release`.
+#[derive(Debug, ClapArgs)]
+pub struct ReleaseArgs {
+    /// The job
+    #[arg(value_name = "JOBID")]
+    pub job: JobId,
+    /// What it was written to: it is synced first
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<Target>,
+    /// Unmount the directory, or make the kernel give the disk up
+    #[arg(long, requires = "target")]
+    pub detach: bool,
 }
 
 /// `ferry export verify`.

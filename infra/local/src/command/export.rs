@@ -4,6 +4,7 @@
 
 mod jobs;
 mod medium;
+mod release;
 mod remote;
 mod serve;
 mod split;
@@ -49,6 +50,7 @@ pub async fn run(args: ExportArgs, output: &OutputArgs) -> Result<Exit> {
         ExportCommand::Plan(args) => split::run(&place, args, output).await,
         ExportCommand::Run(args) => station::run(&place, args, output).await,
         ExportCommand::Station(args) => station::pull(&place, args, output).await,
+        ExportCommand::Release(args) => release::run(&place, args, output).await,
         ExportCommand::Verify(args) => medium::verify(args, output).await,
         ExportCommand::Open(args) => medium::open(args, output).await,
         ExportCommand::ShowInside => medium::show_inside().await,

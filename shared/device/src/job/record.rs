@@ -34,6 +34,9 @@ pub struct JobRecord {
     pub log_bucket: String,
     /// The log's key.
     pub log_key: String,
+    /// The key, in the log's bucket, of the manifest for the next medium, where this one was too small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_manifest_key: Option<String>,
     /// What is done of it.
     #[serde(default)]
     pub totals: Totals,
@@ -102,6 +105,9 @@ pub enum Refusal {
     /// No device came in time.
     #[error("job {0} has expired")]
     Expired(JobId),
+    /// No device of it was ever here.
+    #[error("job {0} has no device here")]
+    NoDevice(JobId),
     /// It is at work or has ended.
     #[error("job {id} is {state:?} and can no longer change so")]
     State {
@@ -137,6 +143,7 @@ impl JobRecord {
             manifest: job.manifest,
             signature: job.signature,
             log_bucket: job.log_bucket,
+            next_manifest_key: None,
             totals: Totals::default(),
             detail: None,
             lease: None,
@@ -195,15 +202,26 @@ impl JobRecord {
         self.state = next;
         self.changed = now;
         self.detail = None;
-        self.location = match (next, self.location) {
-            (JobState::Validating, location) => location,
-            (state, _) if state.is_running() => Location::AtAws,
-            (_, Location::AtAws) => Location::Returned,
-            (_, location) => location,
-        };
+        // Until it is let go: a job that has ended is not yet a device that was carried away.
+        if next.is_running() && next != JobState::Validating {
+            self.location = Location::AtAws;
+        }
         if !next.is_running() {
             self.lease = None;
         }
+        Ok(self)
+    }
+
+    /// Lets its device go.
+    pub fn release(mut self, now: OffsetDateTime) -> Result<Self, Refusal> {
+        if self.state.is_running() {
+            return Err(self.refused());
+        }
+        if self.location == Location::NotReceived {
+            return Err(Refusal::NoDevice(self.id));
+        }
+        self.location = Location::Returned;
+        self.changed = now;
         Ok(self)
     }
 

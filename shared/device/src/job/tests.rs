@@ -60,7 +60,7 @@ fn a_running_job_can_be_called_off_and_an_ended_one_cannot() {
     for state in [JobState::Listing, JobState::Writing, JobState::Logging, JobState::Complete] {
         job = job.step(state, on_day(1)).expect("step");
     }
-    assert_eq!(job.location, Location::Returned);
+    assert_eq!(job.location, Location::AtAws, "it stands there until it is let go");
     assert!(matches!(job.cancel(on_day(1)), Err(Refusal::State { .. })));
 }
 
@@ -76,6 +76,19 @@ fn a_device_is_received_once_it_was_checked() {
     let changed =
         listing.step(JobState::MissingSignature, on_day(1)).expect("another device stands there now");
     assert!(changed.step(JobState::Validating, on_day(2)).is_ok());
+}
+
+#[test]
+fn a_device_is_let_go_when_nobody_is_at_work_and_as_often_as_asked() {
+    assert!(matches!(job().release(on_day(1)), Err(Refusal::NoDevice(_))));
+    let checking = job().step(JobState::Validating, on_day(1)).expect("begun");
+    let listing = checking.step(JobState::Listing, on_day(1)).expect("listing");
+    assert!(matches!(listing.clone().release(on_day(1)), Err(Refusal::State { .. })));
+    let canceled = listing.cancel(on_day(1)).expect("canceled");
+    assert_eq!(canceled.location, Location::AtAws);
+    let released = canceled.release(on_day(2)).expect("let go");
+    assert_eq!((released.location, released.state), (Location::Returned, JobState::Canceled));
+    assert_eq!(released.clone().release(on_day(2)), Ok(released));
 }
 
 #[test]

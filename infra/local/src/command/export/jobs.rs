@@ -144,6 +144,7 @@ pub(super) async fn status(place: &ExportPlace, args: &JobArgs, output: &OutputA
     if job.state.has_log() {
         lines.push(("LogBucket", job.log_bucket.clone()));
         lines.push(("LogKey", job.log_key.clone()));
+        lines.extend(job.next_manifest_key.clone().map(|key| ("NextManifestKey", key)));
     }
     for (name, value) in lines {
         print(&format!("{:<17} {value}", format!("{name}:")));
@@ -231,6 +232,7 @@ pub(super) fn status_of(job: &JobRecord) -> Value {
         "errors": job.totals.errors,
         "log_bucket": job.log_bucket,
         "log_key": job.log_key,
+        "next_manifest_key": job.next_manifest_key,
         "signature": job.signature.signature,
         "manifest": job.manifest,
     })
