@@ -6,6 +6,7 @@ mod killed;
 mod meanwhile;
 mod reading;
 mod stores;
+mod within;
 
 use std::fs::File;
 use std::path::Path;

@@ -11,6 +11,7 @@ pub(crate) mod listing;
 mod log;
 mod medium;
 mod patience;
+mod prefix;
 mod reading;
 mod restoring;
 mod sources;

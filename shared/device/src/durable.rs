@@ -1,6 +1,6 @@
 //! Small files that are whole or not there, a power cut between included.
 //!
-//! Owns: writing one beside its place, syncing it and putting it there; and reading one that may be missing. Does not own: what they say. Invariant: what
+//! Owns: writing one beside its place, syncing it and putting it there; reading one that may be missing; and removing one. Does not own: what they say. Invariant: what
 //! [`write()`] returned from is there after a power cut, and before it nothing or what was there before.
 
 use std::fs::File;
@@ -29,10 +29,23 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Removes one, if it is there; a power cut does not bring it back.
+pub fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_directory_of(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("remove", path)(error)),
+    }
+}
+
 /// Gives a file that is synced its name.
 pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(Error::io("put in place", to))?;
-    let directory = to.parent().unwrap_or(Path::new("."));
+    sync_directory_of(to)
+}
+
+fn sync_directory_of(path: &Path) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
     File::open(directory).and_then(|d| d.sync_all()).map_err(Error::io("sync", directory))
 }
 
@@ -50,5 +63,9 @@ mod tests {
             assert_eq!(read(&path).unwrap().as_deref(), Some(contents));
         }
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
+        for _ in 0..2 {
+            remove(&path).unwrap();
+            assert_eq!(read(&path).unwrap(), None);
+        }
     }
 }

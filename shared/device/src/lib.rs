@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod medium;
 pub mod naming;
 pub mod ntfs;
+pub mod part;
 pub mod plan;
 pub mod room;
 pub mod session;

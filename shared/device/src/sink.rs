@@ -2,11 +2,12 @@
 //!
 //! Owns: the seam between an export and its engines ([`Sink`]), and the two engines: an ext4 image on a volume, and a directory of a
 //! mounted file system, which is also how NTFS is written. Does not own: hashing and the journal ([`crate::session`]). Invariant: files arrive in the
-//! order of the plan, each begun once and ended once; what [`Sink::commit`] returned from survives a power cut.
+//! order of the plan, each begun once in a run and ended once; what [`Sink::commit`] returned from survives a power cut.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,19 +26,28 @@ pub trait Sink: Send + std::fmt::Debug {
     /// Begins a file of the plan, or makes a directory of it.
     fn begin(&mut self, entry: &PlanEntry) -> Result<()>;
 
+    /// Begins a file of the plan behind its first bytes, whole blocks of [`BLOCK_BYTES`](crate::ext4::BLOCK_BYTES) that an earlier run committed.
+    ///
+    /// # Errors
+    /// `Corrupt` where they cannot be there; nothing is begun then.
+    fn go_on(&mut self, entry: &PlanEntry, bytes: u64) -> Result<()>;
+
     /// Begins a document, after all files.
     fn begin_document(&mut self, path: &str) -> Result<()>;
 
     /// The next bytes of what was begun.
     fn write(&mut self, data: &[u8]) -> Result<()>;
 
-    /// Forgets the bytes of the begun file: they have to come again.
-    fn restart(&mut self) -> Result<()>;
+    /// Reads committed bytes of the begun file back from the medium. `offset` and the buffer are whole blocks.
+    fn read_back(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Forgets the bytes of the begun file behind so many, which are whole blocks: they have to come again.
+    fn back_to(&mut self, bytes: u64) -> Result<()>;
 
     /// Ends what was begun.
     fn end(&mut self) -> Result<()>;
 
-    /// Returns once everything that was ended is on the medium.
+    /// Returns once everything that was ended is on the medium, and of the file that was begun all whole blocks that were written.
     fn commit(&mut self) -> Result<()>;
 
     /// Finishes the medium; nothing can be written afterwards.
@@ -68,6 +78,11 @@ impl<V: Volume> Sink for ImageSink<V> {
         if entry.place.is_file() { self.writer()?.begin_file(entry.object.size_bytes) } else { Ok(()) }
     }
 
+    fn go_on(&mut self, entry: &PlanEntry, bytes: u64) -> Result<()> {
+        self.begin(entry)?;
+        self.back_to(bytes)
+    }
+
     fn begin_document(&mut self, _path: &str) -> Result<()> {
         self.writer()?.begin_document()
     }
@@ -76,8 +91,12 @@ impl<V: Volume> Sink for ImageSink<V> {
         self.writer()?.write(data)
     }
 
-    fn restart(&mut self) -> Result<()> {
-        self.writer()?.restart_file()
+    fn read_back(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.writer()?.read_back(offset, buffer)
+    }
+
+    fn back_to(&mut self, bytes: u64) -> Result<()> {
+        self.writer()?.back_to(bytes)
     }
 
     fn end(&mut self) -> Result<()> {
@@ -145,7 +164,8 @@ impl DirectorySink {
         Ok(directory)
     }
 
-    fn create(&mut self, path: &str, modified_unix_secs: Option<i64>) -> Result<()> {
+    /// Where a path of the plan is; its directories are made.
+    fn place(&mut self, path: &str) -> Result<PathBuf> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let directory = if parent.is_empty() {
             self.root.clone()
@@ -153,6 +173,12 @@ impl DirectorySink {
             self.make_directory(&DevicePath::trusted(parent))?
         };
         let path = directory.join(name);
+        self.directories.insert(directory);
+        Ok(path)
+    }
+
+    fn create(&mut self, path: &str, modified_unix_secs: Option<i64>) -> Result<()> {
+        let path = self.place(path)?;
         // What an interrupted export left here is made anew; a link is replaced, not followed.
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -161,11 +187,11 @@ impl DirectorySink {
             _ => {}
         }
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .open(&path)
             .map_err(Error::io("create", &path))?;
-        self.directories.insert(directory);
         self.open = Some(OpenFile { file, path, modified_unix_secs });
         Ok(())
     }
@@ -212,6 +238,26 @@ impl Sink for DirectorySink {
         self.create(entry.place.path().as_str(), Some(entry.object.modified_unix_secs))
     }
 
+    fn go_on(&mut self, entry: &PlanEntry, bytes: u64) -> Result<()> {
+        let path = self.place(entry.place.path().as_str())?;
+        // A link would lead out of the medium.
+        let itself = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let missing =
+            || Error::corrupt(format!("{} has not the {bytes} bytes that were noted", path.display()));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(itself)
+            .open(&path)
+            .map_err(|error| missing().caused_by(error))?;
+        if !file.metadata().is_ok_and(|found| found.is_file() && found.len() >= bytes) {
+            return Err(missing());
+        }
+        crate::medium::forget_cached(&file);
+        self.open = Some(OpenFile { file, path, modified_unix_secs: Some(entry.object.modified_unix_secs) });
+        self.back_to(bytes)
+    }
+
     fn begin_document(&mut self, path: &str) -> Result<()> {
         self.create(path, None)
     }
@@ -221,12 +267,17 @@ impl Sink for DirectorySink {
         open.file.write_all(data).map_err(Error::io("write", &open.path))
     }
 
-    fn restart(&mut self) -> Result<()> {
+    fn read_back(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let open = self.open()?;
+        open.file.read_exact_at(buffer, offset).map_err(Error::io("read back", &open.path))
+    }
+
+    fn back_to(&mut self, bytes: u64) -> Result<()> {
         let open = self.open()?;
         open.file
-            .set_len(0)
-            .and_then(|()| open.file.rewind())
-            .map_err(Error::io("begin again with", &open.path))
+            .set_len(bytes)
+            .and_then(|()| open.file.seek(SeekFrom::Start(bytes)).map(drop))
+            .map_err(Error::io("go back in", &open.path))
     }
 
     fn end(&mut self) -> Result<()> {
@@ -239,6 +290,9 @@ impl Sink for DirectorySink {
     }
 
     fn commit(&mut self) -> Result<()> {
+        if let Some(open) = &self.open {
+            open.file.sync_all().map_err(Error::io("sync", &open.path))?;
+        }
         for (path, file) in self.unsynced.drain(..) {
             file.sync_all().map_err(Error::io("sync", &path))?;
         }
@@ -271,6 +325,10 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
         (**self).begin(entry)
     }
 
+    fn go_on(&mut self, entry: &PlanEntry, bytes: u64) -> Result<()> {
+        (**self).go_on(entry, bytes)
+    }
+
     fn begin_document(&mut self, path: &str) -> Result<()> {
         (**self).begin_document(path)
     }
@@ -279,8 +337,12 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
         (**self).write(data)
     }
 
-    fn restart(&mut self) -> Result<()> {
-        (**self).restart()
+    fn read_back(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        (**self).read_back(offset, buffer)
+    }
+
+    fn back_to(&mut self, bytes: u64) -> Result<()> {
+        (**self).back_to(bytes)
     }
 
     fn end(&mut self) -> Result<()> {

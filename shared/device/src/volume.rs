@@ -71,11 +71,9 @@ impl RawVolume {
         Ok(Self { file, path: path.to_owned(), size_bytes })
     }
 
-    /// Opens what is there, for reading only, and from the medium: what the system still has of it in memory is let go of first.
+    /// Opens what is there, for reading only.
     pub fn open(path: &Path) -> Result<Self> {
-        let volume = Self::open_with(path, OpenOptions::new().read(true))?;
-        crate::medium::forget_cached(&volume.file);
-        Ok(volume)
+        Self::open_with(path, OpenOptions::new().read(true))
     }
 
     /// Opens a disk for writing, for this process alone: the kernel refuses while anything of it is mounted or built upon (open(2), `O_EXCL`), and keeps
@@ -91,11 +89,13 @@ impl RawVolume {
         Self::open_with(path, OpenOptions::new().read(true).write(true))
     }
 
+    /// Whoever reads reads from the medium: what the system still has of it in memory is let go of first.
     fn open_with(path: &Path, options: &OpenOptions) -> Result<Self> {
         use std::io::{Seek, SeekFrom};
         let mut file = options.open(path).map_err(Error::io("open", path))?;
         // A block device's metadata says nothing about its size; its end does.
         let size_bytes = file.seek(SeekFrom::End(0)).map_err(Error::io("measure", path))?;
+        crate::medium::forget_cached(&file);
         Ok(Self { file, path: path.to_owned(), size_bytes })
     }
 

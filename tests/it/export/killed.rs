@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::{PASSWORD, World, manifest};
 
 /// Longer than any test: a request that meets it is never carried out.
-const FOR_EVER: Duration = Duration::from_hours(1);
+pub(super) const FOR_EVER: Duration = Duration::from_hours(1);
 
 /// Starts to write the medium, and kills the station when the source is asked for its `nth` object.
 pub(super) async fn kill_at(world: &World, run: &[&str], nth: u64) {

@@ -124,12 +124,14 @@ async fn a_job_goes_on_in_its_own_container_only() {
 #[tokio::test]
 async fn a_job_goes_on_in_the_directory_that_has_its_files_only() {
     let world = World::new(&manifest("x-container: none\nx-layout: plain\n")).await;
-    // Files are noted once they are synced: a large one in front of the others makes that happen.
-    world.pair.from().put_object("data/!", vec![7; 65 << 20]);
+    // Files are noted once they are synced: two large ones in front of the others make that happen.
+    for key in ["data/!", "data/!!"] {
+        world.pair.from().put_object(key, vec![7; 33 << 20]);
+    }
     let id = world.create().await;
     let run = ["run", id.as_str(), "--target", "plain:device", "--json"];
-    // Sixteen are asked for ahead, and the large one by nine ranges.
-    kill_at(&world, &run, 30).await;
+    // Sixteen are asked for ahead, and the large ones by five ranges each.
+    kill_at(&world, &run, 36).await;
     let large = world.device().join("docks/data/!");
     assert!(large.exists());
     fs::rename(&large, world.pair.directory().join("kept")).expect("away");
@@ -137,7 +139,7 @@ async fn a_job_goes_on_in_the_directory_that_has_its_files_only() {
     assert!(ended.shows("attach the medium that the job was begun on"), "{ended}");
     assert_eq!(progress(&world, &id).await, "MissingDevice");
     fs::rename(world.pair.directory().join("kept"), &large).expect("back");
-    assert_eq!(world.ferry(run).run().await.expect_code(0).report()["verdict"]["right_files"], 35);
+    assert_eq!(world.ferry(run).run().await.expect_code(0).report()["verdict"]["right_files"], 36);
 }
 
 #[tokio::test]

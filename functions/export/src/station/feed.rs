@@ -2,7 +2,8 @@
 //!
 //! Owns: asking for the plan's objects ahead, in order, and handing their bytes to the thread that writes. Does not own: the reading of one ([`Reading`]), hashing
 //! and the journal ([`Session`]). Invariants: at most [`AHEAD`] small objects and a few pieces of a large one are in memory; an object that cannot be read is
-//! given up and told, but for what [`patience`](super::patience) says of its store.
+//! given up and told, but for what [`patience`](super::patience) says of its store; one that breaks off is gone on with behind what was committed of it, but where its bytes
+//! were wrong.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::patience::{Next, Patience};
+use super::prefix::{self, Prefix, ReadBack};
 use super::reading::{Reading, Source};
 use super::sources::Sources;
 use super::{Run, StationError};
@@ -36,7 +38,10 @@ type AnySession = Session<Box<dyn Sink>>;
 /// What the writing thread is told, file by file in the plan's order.
 enum Message {
     Chunk(Bytes),
+    /// The object comes again from its beginning.
     Restart,
+    /// It comes again from what was committed of it; that is read back.
+    GoBack(oneshot::Sender<Option<Prefix>>),
     End(Box<Ended>),
     GiveUp(Outcome, String, i64),
 }
@@ -63,7 +68,8 @@ pub(super) async fn write(
         let progress = run.station.progress();
         tokio::task::spawn_blocking(move || {
             let mut session = Session::open(plan, sink)?;
-            if begun.send(session.progress()).is_err() {
+            let (back, prefix) = prefix::of_part(session.part());
+            if begun.send((session.progress().0, prefix)).is_err() {
                 // Nobody waits any more: the run was given up.
                 return Ok(false);
             }
@@ -72,7 +78,7 @@ pub(super) async fn write(
                 progress.objects_done.store(files, Relaxed);
                 progress.bytes_done.store(bytes, Relaxed);
             };
-            let whole = copy(&mut session, receiver, &told)?;
+            let whole = copy(&mut session, back, receiver, &told)?;
             if whole {
                 session.finish(arrangement, &bag).map(|_| true)
             } else {
@@ -81,7 +87,7 @@ pub(super) async fn write(
         })
     };
     let fed = match begins.await {
-        Ok((done_files, _)) => feed(run, plan, done_files, &sender).await,
+        Ok((done_files, prefix)) => feed(run, plan, done_files, prefix, &sender).await,
         // The thread ended before it began; why is in its result.
         Err(_) => Ok(()),
     };
@@ -100,14 +106,28 @@ pub(super) async fn write(
 /// Writes what comes. False where the sender went away before the plan was done.
 fn copy(
     session: &mut AnySession,
+    back: ReadBack,
     mut receiver: mpsc::Receiver<Message>,
     told: &impl Fn(&AnySession),
 ) -> ferry_device::Result<bool> {
+    let mut back = Some(back);
     while session.next_file()?.is_some() {
+        told(session);
+        // Of the first file a part may be there.
+        if let Some(back) = back.take() {
+            back.run(session);
+        }
         loop {
             match receiver.blocking_recv() {
                 Some(Message::Chunk(bytes)) => session.write(&bytes)?,
                 Some(Message::Restart) => session.restart_file()?,
+                Some(Message::GoBack(reply)) => {
+                    session.go_back_in_file()?;
+                    let (back, prefix) = prefix::of_part(session.unread_part());
+                    if reply.send(prefix).is_ok() {
+                        back.run(session);
+                    }
+                }
                 Some(Message::End(ended)) => {
                     session.end_file(ended.attributes, ended.md5, ended.at)?;
                     break;
@@ -118,6 +138,7 @@ fn copy(
                 }
                 None => return Ok(false),
             }
+            told(session);
         }
         told(session);
     }
@@ -148,6 +169,7 @@ async fn feed(
     run: &Run<'_>,
     plan: &Plan,
     done_files: u64,
+    mut prefix: Option<Prefix>,
     sender: &mpsc::Sender<Message>,
 ) -> Result<(), StationError> {
     let sources = Arc::new(Sources::connect(run).await?);
@@ -155,12 +177,12 @@ async fn feed(
     let skipped = usize::try_from(done_files).unwrap_or(usize::MAX);
     let mut fetches = stream::iter(files.skip(skipped))
         .map(|entry| {
-            let sources = Arc::clone(&sources);
+            let (sources, prefix) = (Arc::clone(&sources), prefix.take());
             // Tasks of their own: what is read ahead must get on while another object is waited for, since it may hold the connection that one needs.
             AbortOnDrop(tokio::spawn(async move {
                 let object = entry?.object;
                 let source = sources.of(&object)?.clone();
-                let read = source.read(&object).await;
+                let read = source.read(&object, prefix).await;
                 Ok::<Fetched, StationError>((object, source, read))
             }))
         })
@@ -182,6 +204,7 @@ async fn feed(
                 Ok(Passed::Nobody) => return Ok(()),
                 Err(error) => error,
             };
+            let why = error.kind();
             match patience.after(run, plan, &source, &object, error).await? {
                 Next::Again => {}
                 Next::GiveUp(error) => {
@@ -192,13 +215,21 @@ async fn feed(
                     break;
                 }
             }
-            if sender.send(Message::Restart).await.is_err() {
-                return Ok(());
-            }
-            read = source.read(&object).await;
+            let Some(prefix) = again(sender, why).await else { return Ok(()) };
+            read = source.read(&object, prefix).await;
         }
     }
     Ok(())
+}
+
+/// Has the writing thread take the object once more: from what was committed of it, or from its beginning where its bytes were wrong. `None` where the thread has ended.
+async fn again(sender: &mpsc::Sender<Message>, why: ErrorKind) -> Option<Option<Prefix>> {
+    if why == ErrorKind::Corrupt {
+        return sender.send(Message::Restart).await.is_ok().then_some(None);
+    }
+    let (reply, prefix) = oneshot::channel();
+    sender.send(Message::GoBack(reply)).await.ok()?;
+    prefix.await.ok()
 }
 
 fn now(run: &Run<'_>) -> i64 {

@@ -2,7 +2,8 @@
 //!
 //! Owns: reading a small object at once and a large one by ranges, some of them ahead, each repeated by itself when it breaks off; and holding what arrived against
 //! everything that the store declared. Does not own: what is done about an object that cannot be read. Invariants: every read is of the generation that was planned
-//! (If-Match); at most [`AHEAD`] ranges of [`RANGE_BYTES`] are in memory; the last byte is let through only when all checks have passed.
+//! (If-Match); at most [`AHEAD`] ranges of [`RANGE_BYTES`] are in memory; the last byte is let through only when all checks have passed, over what
+//! was [on the medium before](super::prefix) too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use ferry_transfer::{
     SharedStore,
 };
 use futures::{StreamExt as _, stream};
+
+use super::prefix::{self, Prefix};
 
 /// Objects up to this size are read at once.
 const SMALL_BYTES: u64 = 1 << 20;
@@ -60,10 +63,14 @@ impl Source {
         Self { store, etags, clock, last: Arc::default() }
     }
 
-    /// Begins to read an object; a small one is in memory when this returns.
-    pub(super) async fn read(&self, object: &Object) -> Result<Reading> {
+    /// Begins to read an object; a small one is in memory when this returns. What is on the medium of it is looked at like what comes from the store, and left out
+    /// of the body.
+    pub(super) async fn read(&self, object: &Object, prefix: Option<Prefix>) -> Result<Reading> {
+        let prefix = prefix.filter(|prefix| prefix.bytes() < object.size_bytes);
+        let first = prefix.as_ref().map_or(0, Prefix::bytes);
+        let is_small = object.size_bytes <= SMALL_BYTES && prefix.is_none();
         let mut wanted = Wanted::of(object)?;
-        let (mut head, body) = if object.size_bytes <= SMALL_BYTES {
+        let (mut head, body) = if is_small {
             let response = self.store.get(wanted.get(None)).await?;
             (response.head, response.body)
         } else {
@@ -72,7 +79,7 @@ impl Source {
             let head = self.store.head(request).await?;
             // What was listed without a tag is from here on read by the one it has now.
             wanted.etag = wanted.etag.or_else(|| head.etag.clone());
-            (head, self.in_ranges(&wanted, object.size_bytes))
+            (head, self.in_ranges(&wanted, object.size_bytes, prefix))
         };
         wanted.check(&head, object)?;
         if head.tag_count > 0 {
@@ -82,7 +89,7 @@ impl Source {
         let set = digests_of_reading(&etags, &head);
         let check = move |digests: &_| check_read(&etags, &declared, digests).map(drop);
         let (body, digests) = body.checked(set, check)?;
-        let body = if object.size_bytes <= SMALL_BYTES { Body::Bytes(body.collect().await?) } else { body };
+        let body = if is_small { Body::Bytes(body.collect().await?) } else { prefix::behind(body, first) };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(object.clone());
         Ok(Reading { head, body, digests })
     }
@@ -99,10 +106,11 @@ impl Source {
         response.body.collect().await.map(drop)
     }
 
-    fn in_ranges(&self, wanted: &Wanted, size_bytes: u64) -> Body {
+    fn in_ranges(&self, wanted: &Wanted, size_bytes: u64, prefix: Option<Prefix>) -> Body {
         let (source, wanted) = (self.clone(), wanted.clone());
-        let ranges = (0..size_bytes.div_ceil(RANGE_BYTES)).filter_map(move |number| {
-            let first = number * RANGE_BYTES;
+        let begin = prefix.as_ref().map_or(0, Prefix::bytes);
+        let ranges = (0..(size_bytes - begin).div_ceil(RANGE_BYTES)).filter_map(move |number| {
+            let first = begin + number * RANGE_BYTES;
             ByteRange::new(first, RANGE_BYTES.min(size_bytes - first))
         });
         let bytes = stream::iter(ranges)
@@ -112,7 +120,10 @@ impl Source {
             })
             .buffered(AHEAD)
             .flat_map(|read| stream::iter(pieces(read)));
-        Body::stream(size_bytes, bytes)
+        match prefix {
+            None => Body::stream(size_bytes, bytes),
+            Some(prefix) => Body::stream(size_bytes, prefix.into_stream().chain(bytes)),
+        }
     }
 
     async fn range(&self, wanted: &Wanted, range: ByteRange) -> Result<bytes::Bytes> {

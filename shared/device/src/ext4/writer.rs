@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of writes. The old superblock is wiped, the files follow one another, then the documents, then all that describes
 //! them, and the superblock last. Does not own: hashing, journalling or when to sync. Invariants: files come in the order of the plan, each
-//! of exactly its planned size; nothing is written twice but the first block; what [`Writer::commit`] returned from is on the medium.
+//! of exactly its planned size; nothing is written twice but the first block and what a file is taken back by; what [`Writer::commit`] returned from is on the medium.
 
 use std::sync::Arc;
 
@@ -188,16 +188,44 @@ impl<V: Volume> Writer<V> {
         Ok(())
     }
 
-    /// Goes back to the beginning of the open file: its bytes did not arrive well.
-    pub fn restart_file(&mut self) -> Result<()> {
-        if let Some(open) = self.open.as_mut() {
-            (open.run, open.in_run, open.written) = (0, 0, 0);
-            self.stream.leave()?;
+    /// Has the open file's next bytes be those behind its first `bytes`, whole blocks: what came after them did not arrive well, or in an earlier run.
+    pub fn back_to(&mut self, bytes: u64) -> Result<()> {
+        let Some(open) = self.open.as_mut() else { return Err(Error::invalid("no file was begun")) };
+        if !bytes.is_multiple_of(BLOCK_BYTES) {
+            return Err(Error::invalid(format!("{bytes} bytes are no whole blocks")));
         }
-        Ok(())
+        (open.run, open.in_run, open.written) = (0, bytes, bytes);
+        while let Some(run) = open.content.get(open.run).filter(|run| run.blocks * BLOCK_BYTES <= open.in_run)
+        {
+            open.in_run -= run.blocks * BLOCK_BYTES;
+            open.run += 1;
+        }
+        self.stream.leave()
     }
 
-    /// Returns once all files that were ended are on the medium.
+    /// Reads bytes of the open file back from the volume; they were written before the last commit. Whole blocks from a whole block on.
+    pub fn read_back(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let Some(open) = self.open.as_ref() else { return Err(Error::invalid("no file was begun")) };
+        let mut offset = offset;
+        let mut rest = buffer;
+        for run in &open.content {
+            let run_bytes = run.blocks * BLOCK_BYTES;
+            if offset >= run_bytes {
+                offset -= run_bytes;
+                continue;
+            }
+            let room = usize::try_from(run_bytes - offset).unwrap_or(usize::MAX);
+            let (now, later) = rest.split_at_mut(rest.len().min(room));
+            self.stream.volume.read_at(run.start * BLOCK_BYTES + offset, now)?;
+            if later.is_empty() {
+                return Ok(());
+            }
+            (offset, rest) = (0, later);
+        }
+        Err(Error::invalid("the file ends before what is to be read"))
+    }
+
+    /// Returns once everything that was written is on the medium, but for what is less than a sector of a file that is still open.
     pub fn commit(&mut self) -> Result<()> {
         self.stream.flush()?;
         self.stream.volume.sync()

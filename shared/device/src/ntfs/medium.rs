@@ -107,6 +107,10 @@ impl Sink for NtfsSink {
         self.files.begin(entry)
     }
 
+    fn go_on(&mut self, entry: &PlanEntry, bytes: u64) -> Result<()> {
+        self.files.go_on(entry, bytes)
+    }
+
     fn begin_document(&mut self, path: &str) -> Result<()> {
         self.files.begin_document(path)
     }
@@ -115,8 +119,12 @@ impl Sink for NtfsSink {
         self.files.write(data)
     }
 
-    fn restart(&mut self) -> Result<()> {
-        self.files.restart()
+    fn read_back(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.files.read_back(offset, buffer)
+    }
+
+    fn back_to(&mut self, bytes: u64) -> Result<()> {
+        self.files.back_to(bytes)
     }
 
     fn end(&mut self) -> Result<()> {
