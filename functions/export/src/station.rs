@@ -10,6 +10,7 @@ mod feed;
 pub(crate) mod listing;
 mod log;
 mod medium;
+mod outer;
 mod patience;
 mod prefix;
 mod reading;
@@ -28,6 +29,7 @@ use ferry_device::documents::BagInfo;
 use ferry_device::export_log::Report;
 use ferry_device::job::{JobId, JobRecord, JobState, Refusal};
 use ferry_device::manifest::{Manifest, Strictness};
+use ferry_device::naming::FileSystem;
 use ferry_device::ntfs::inside::InsideProgram;
 use ferry_device::plan::Plan;
 use ferry_device::target::disk::DeviceId;
@@ -117,6 +119,8 @@ pub struct RunOptions {
     pub read_back: bool,
     /// How the device is known to be the manifest's.
     pub device_id: DeviceId,
+    /// The file system that a whole disk gets, with the container as a file on it; `None` where the disk becomes the container.
+    pub outer: Option<FileSystem>,
     /// What shows an NTFS that is in a container or an image.
     pub ntfs: InsideProgram,
     /// Who agrees that a whole disk is erased.
@@ -290,7 +294,7 @@ impl Run<'_> {
         feed::write(self, &plan, opened, arrangement, bag).await?;
         let verdict = if self.options.read_back {
             self.step(JobState::Verifying).await?;
-            Some(medium::read_back(self.options, self.id.as_str(), seal.as_ref()).await?)
+            Some(medium::read_back(self, seal.as_ref()).await?)
         } else {
             None
         };

@@ -118,7 +118,7 @@ impl Programs {
     }
 }
 
-fn find_in(search_path: &OsStr, also: &[&str], program: &str, package: &str) -> Result<PathBuf> {
+pub(crate) fn find_in(search_path: &OsStr, also: &[&str], program: &str, package: &str) -> Result<PathBuf> {
     std::env::split_paths(search_path)
         .chain(also.iter().map(PathBuf::from))
         .map(|directory| directory.join(program))
@@ -126,7 +126,7 @@ fn find_in(search_path: &OsStr, also: &[&str], program: &str, package: &str) -> 
         .ok_or_else(|| {
             Error::new(
                 ErrorKind::MissingProgram,
-                format!("{program} is not installed; fileSystem: NTFS needs the package {package}"),
+                format!("{program} is not installed; it is in the package {package}"),
             )
         })
 }
@@ -147,7 +147,7 @@ pub(crate) fn unmount_leftover(umount: &Path, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_mounted(directory: &Path) -> Result<bool> {
+pub(crate) fn is_mounted(directory: &Path) -> Result<bool> {
     let path = Path::new("/proc/self/mountinfo");
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
     Ok(mounts(&text).iter().any(|mount| Path::new(&mount.mount_point) == directory))

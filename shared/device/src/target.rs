@@ -8,6 +8,7 @@ pub mod disk;
 pub mod in_use;
 pub mod letting_go;
 pub mod names;
+pub mod outer;
 pub mod size;
 
 use std::fmt;

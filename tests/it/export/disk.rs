@@ -214,6 +214,50 @@ async fn block_another_disk_that_gets_the_name_while_the_buckets_are_listed_is_n
 }
 
 #[tokio::test]
+#[ignore = "needs root, a loop device and ntfs-3g"]
+async fn ntfs_or_ext4_over_a_disk_carries_the_container_as_a_file() {
+    for outer in ["ext4", "ntfs"] {
+        let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+        let id = world.create().await;
+        let signature = fs::read_to_string(world.device().join("SIGNATURE")).expect("SIGNATURE");
+        let disk = LoopDisk::new(world.pair.directory(), 300);
+        run("mkfs.ext4", &["-q", &disk.device]);
+        disk.put("SIGNATURE", &signature);
+        let target = disk.target();
+        let agreed = ["--device-id-on-sticker", "--yes-erase", STICKER, "--json"];
+        let args = [&["run", &id, "--target", &target, "--outer", outer][..], &agreed].concat();
+        for nth in [1, 9, 5] {
+            kill_at(&world, &args, nth).await;
+        }
+        // The disk itself is not the container of this job.
+        let bare = [&["run", &id, "--target", &target][..], &agreed].concat();
+        assert!(world.ferry(bare).run().await.expect_code(4).shows("was begun on"));
+        let report = world.ferry(args).run().await.expect_code(0).report();
+        assert!(is_right(&report), "{outer}: {report}");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        assert!(!mounts.contains(&disk.device), "{outer}: nothing stays mounted: {mounts}");
+        fs::write(world.pair.directory().join("pw"), PASSWORD).expect("written");
+        let place = disk.place.display().to_string();
+        match outer {
+            "ntfs" => run("ntfs-3g", &["-o", "ro", &disk.device, &place]),
+            _ => run("mount", &["-o", "ro", &disk.device, &place]),
+        };
+        let mut names: Vec<String> = fs::read_dir(&disk.place)
+            .expect("mounted")
+            .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+            .filter(|name| name != "lost+found")
+            .collect();
+        names.sort();
+        assert_eq!(names, [format!("{id}.hc"), "README-HOW-TO-OPEN.txt".into(), "SIGNATURE".into()]);
+        world.ferry(["verify", &format!("dir:{place}"), "--password-file", "pw"]).run().await.expect_code(0);
+        run("umount", &[&place]);
+        if outer == "ext4" {
+            run("e2fsck", &["-fn", &disk.device]);
+        }
+    }
+}
+
+#[tokio::test]
 #[ignore = "needs root and a loop device"]
 async fn block_a_disk_in_the_clear_is_a_file_system_of_its_own_size() {
     let world = World::new(&manifest("x-container: none\n")).await;

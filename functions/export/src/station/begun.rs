@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use ferry_device::durable;
 use ferry_device::job::JobId;
+use ferry_device::naming::FileSystem;
 use ferry_device::target::Target;
 use ferry_device::{Error, Result};
 
-use super::Refused;
+use super::{Refused, RunOptions};
 
 /// Says in the work directory which target the job was begun on.
 const NOTE: &str = "target";
+/// Stands in the note before a disk's own file system.
+const OUTER: &str = " --outer ";
 
 /// Whether something of the job is on its target already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,27 +28,34 @@ pub(super) enum Beginning {
 }
 
 /// Looks the target up.
-pub(super) fn look(target: &Target, job: &JobId, work: &Path) -> std::result::Result<Beginning, Refused> {
+pub(super) fn look(
+    options: &RunOptions,
+    job: &JobId,
+    work: &Path,
+) -> std::result::Result<Beginning, Refused> {
     let Some(note) = durable::read(&work.join(NOTE)).map_err(Refused::Device)? else {
         return Ok(Beginning::New);
     };
     let note = String::from_utf8_lossy(&note).into_owned();
-    let name = name_of(target).map_err(Refused::Device)?;
+    let name = name_of(options).map_err(Refused::Device)?;
     // A disk may have another name today; its serial number and its size tell whether it is the same.
-    let both_disks = matches!(target, Target::Block(_)) && note.starts_with("block:");
-    if note == name || both_disks {
+    let disk = |name: &str| {
+        name.starts_with("block:").then(|| name.split_once(OUTER).map(|(_, kind)| kind.to_owned()))
+    };
+    if note == name || disk(&note).is_some_and(|noted| disk(&name) == Some(noted)) {
         return Ok(Beginning::Begun);
     }
-    Err(Refused::Other(format!("job {job} was begun on {note}: go on there, or create a job for {target}")))
+    Err(Refused::Other(format!("job {job} was begun on {note}: go on there, or create a job for {name}")))
 }
 
 /// Notes the target.
-pub(super) fn note(target: &Target, work: &Path) -> Result<()> {
-    durable::write(&work.join(NOTE), name_of(target)?.as_bytes())
+pub(super) fn note(options: &RunOptions, work: &Path) -> Result<()> {
+    durable::write(&work.join(NOTE), name_of(options)?.as_bytes())
 }
 
 /// The target's name, from wherever it is looked at.
-fn name_of(target: &Target) -> Result<String> {
+fn name_of(options: &RunOptions) -> Result<String> {
+    let target = &options.target;
     let real = |path: &Path| std::fs::canonicalize(path).map_err(Error::io("find", path));
     let path = target.path();
     let named = match target {
@@ -59,11 +69,19 @@ fn name_of(target: &Target) -> Result<String> {
             Target::Image(directory.join(name))
         }
     };
-    Ok(named.to_string())
+    Ok(match options.outer {
+        None => named.to_string(),
+        Some(FileSystem::Ntfs) => format!("{named}{OUTER}ntfs"),
+        Some(FileSystem::Ext4) => format!("{named}{OUTER}ext4"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use ferry_device::ntfs::inside::InsideProgram;
+    use ferry_device::target::disk::DeviceId;
+
+    use super::super::Consent;
     use super::*;
 
     #[test]
@@ -75,16 +93,37 @@ mod tests {
         });
         std::fs::create_dir(home.join("usb")).expect("directory");
         std::os::unix::fs::symlink("usb", home.join("link")).expect("a link");
+        let onto = |target: Target| RunOptions {
+            target,
+            capacity_bytes: None,
+            read_back: true,
+            device_id: DeviceId::Serial,
+            outer: None,
+            ntfs: InsideProgram { program: PathBuf::new(), arguments: Vec::new() },
+            consent: Consent::Given(String::new()),
+        };
+        let (begun, same, other) = (&onto, &onto, &onto);
+        let on_disk = |disk: &str, outer| RunOptions { outer: Some(outer), ..onto(name("block", disk)) };
         for (begun, same, other) in [
-            (name("dir", "usb"), name("dir", "link/../usb"), name("plain", "usb")),
-            (name("image", "usb/a.hc"), name("image", "link/a.hc"), name("image", "usb/b.hc")),
-            (name("plain", "link"), name("plain", "usb"), name("plain", "")),
-            (name("block", "sdb"), name("block", "sdc"), name("dir", "usb")),
+            (begun(name("dir", "usb")), same(name("dir", "link/../usb")), other(name("plain", "usb"))),
+            (
+                begun(name("image", "usb/a.hc")),
+                same(name("image", "link/a.hc")),
+                other(name("image", "usb/b.hc")),
+            ),
+            (begun(name("plain", "link")), same(name("plain", "usb")), other(name("plain", ""))),
+            (begun(name("block", "sdb")), same(name("block", "sdc")), other(name("dir", "usb"))),
+            (begun(name("block", "sdb")), same(name("block", "sdb")), on_disk("sdb", FileSystem::Ntfs)),
+            (
+                on_disk("sdb", FileSystem::Ntfs),
+                on_disk("sdc", FileSystem::Ntfs),
+                on_disk("sdb", FileSystem::Ext4),
+            ),
         ] {
             assert_eq!(look(&begun, &job, work.path()).ok(), Some(Beginning::New));
             note(&begun, work.path()).expect("noted");
-            assert_eq!(look(&same, &job, work.path()).ok(), Some(Beginning::Begun), "{same}");
-            assert!(matches!(look(&other, &job, work.path()), Err(Refused::Other(_))), "{other}");
+            assert_eq!(look(&same, &job, work.path()).ok(), Some(Beginning::Begun), "{same:?}");
+            assert!(matches!(look(&other, &job, work.path()), Err(Refused::Other(_))), "{other:?}");
             std::fs::remove_file(work.path().join(NOTE)).expect("forgotten");
         }
     }

@@ -18,6 +18,7 @@ use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::plan::{Object, Plan, Planner};
 use ferry_device::target::Target;
 use ferry_device::target::names::takes_long_names_of_ntfs;
+use ferry_device::target::outer::OuterFileSystem;
 use ferry_transfer::Entry;
 use ferry_transfer::listing::{FixedEnd, ListingHabits, list_within};
 use ferry_transfer::select::Glob;
@@ -85,7 +86,9 @@ async fn plan_once(
     }
     let asked = [run.options.capacity_bytes, manifest.extensions.max_bytes];
     let target = &run.options.target;
-    let medium_bytes = asked.into_iter().flatten().fold(target.size_bytes()?, u64::min);
+    let disk_bytes = target.size_bytes()?;
+    let outer_bytes = run.options.outer.map_or(0, |outer| OuterFileSystem::own_bytes(outer, disk_bytes));
+    let medium_bytes = asked.into_iter().flatten().fold(disk_bytes.saturating_sub(outer_bytes), u64::min);
     let mut room = room_of(manifest, matches!(target, Target::Plain(_)), medium_bytes)?;
     let mut planner = Planner::new(&run.work, rules)?;
     let mut left_out = BufWriter::new(create(&run.work.join(LEFT_OUT))?);

@@ -26,6 +26,7 @@ use ferry_device::sink::{DirectorySink, ImageSink, Sink};
 use ferry_device::target::disk::{DeviceId, Disk};
 use ferry_device::target::in_use::{InUse, mount_of, mounts};
 use ferry_device::target::names::check_names_of_ext4;
+use ferry_device::target::outer::OuterMount;
 use ferry_device::target::{HOW_TO_OPEN, Target, authorise, check_empty, how_to_open};
 use ferry_device::verify::{Verdict, verify};
 use ferry_device::volume::{RawVolume, Volume as _};
@@ -33,7 +34,8 @@ use ferry_device::{Error, ErrorKind, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::begun::Beginning;
-use super::{Refused, RunOptions, StationError, begun, disk};
+use super::outer::{self, OuterSink};
+use super::{Refused, Run, RunOptions, StationError, begun, disk};
 use crate::secrets::Secret;
 
 /// Says in the work directory that the container's header is written, and how it begins.
@@ -118,9 +120,12 @@ pub(super) fn check(
             "plain: writes files in the clear, and the manifest does not say x-container: none".to_owned(),
         ));
     }
-    let beginning = begun::look(target, &job.id, work)?;
+    let beginning = begun::look(options, &job.id, work)?;
     if manifest.file_system == FileSystem::Ntfs && !is_plain {
         Programs::of_this_machine().map_err(Refused::Format)?;
+    }
+    if let Some(file_system) = options.outer {
+        outer::ready(file_system, work).map_err(Refused::Format)?;
     }
     let Some(directory) = target.signature_directory() else {
         return disk::check(target.path(), job, manifest, work, options).map(Admitted::Disk);
@@ -212,7 +217,17 @@ pub(super) fn create(
 ) -> std::result::Result<Box<dyn Sink>, StationError> {
     let work = plan.directory();
     let disk = enter(options, job, manifest, work, admitted).map_err(Refused::into_error)?;
-    Ok(sink(options, job, manifest, plan, seal, disk)?)
+    let (file_system, disk) = match (options.outer, disk) {
+        (Some(file_system), Some(disk)) => (file_system, disk),
+        (_, disk) => return Ok(sink(options, &options.target, job, manifest, plan, seal, disk)?),
+    };
+    let mount = outer::enter(file_system, disk, job, work)?;
+    let target = Target::Directory(mount.directory().to_owned());
+    if let Some(path) = target.container_path(job.id.as_str(), Seal::format(seal)) {
+        check_container(&path, work).map_err(Refused::into_error)?;
+    }
+    let container = sink(options, &target, job, manifest, plan, seal, None)?;
+    Ok(Box::new(OuterSink::new(container, mount)))
 }
 
 /// Checks the target once more, and notes that the job is begun on it.
@@ -227,20 +242,22 @@ fn enter(
     match admitted {
         Admitted::Disk(identity) => {
             let volume = disk::open(target.path(), identity, job, manifest, work, options)?;
-            disk::note(identity, work).and_then(|()| begun::note(target, work)).map_err(Refused::Device)?;
-            if work.join(CONTAINER_MADE).exists() {
-                check_container(target.path(), work)?;
-            } else {
-                volume.wipe_ends().map_err(Refused::Device)?;
+            disk::note(identity, work).and_then(|()| begun::note(options, work)).map_err(Refused::Device)?;
+            if options.outer.is_none() {
+                if work.join(CONTAINER_MADE).exists() {
+                    check_container(target.path(), work)?;
+                } else {
+                    volume.wipe_ends().map_err(Refused::Device)?;
+                }
             }
             Ok(Some(volume))
         }
         Admitted::Path => {
-            let beginning = begun::look(target, &job.id, work)?;
+            let beginning = begun::look(options, &job.id, work)?;
             if let Some(directory) = target.signature_directory() {
                 check_path(options, job, manifest, directory, work, beginning)?;
             }
-            begun::note(target, work).map_err(Refused::Device)?;
+            begun::note(options, work).map_err(Refused::Device)?;
             Ok(None)
         }
     }
@@ -248,13 +265,14 @@ fn enter(
 
 fn sink(
     options: &RunOptions,
+    target: &Target,
     job: &JobRecord,
     manifest: &Manifest,
     plan: &Plan,
     seal: Option<&Seal>,
     disk: Option<RawVolume>,
 ) -> Result<Box<dyn Sink>> {
-    let (target, work) = (&options.target, plan.directory());
+    let work = plan.directory();
     if let Target::Plain(directory) = target {
         return Ok(Box::new(DirectorySink::new(directory)));
     }
@@ -354,23 +372,35 @@ fn container(
 
 /// Reads everything on the medium, opened anew.
 pub(super) async fn read_back(
-    options: &RunOptions,
-    job_id: &str,
+    run: &Run<'_>,
     seal: Option<&Seal>,
 ) -> std::result::Result<Verdict, StationError> {
-    let target = &options.target;
-    let stored = match target {
-        // Beside others' containers perhaps: the job's own is named.
-        Target::Directory(_) => {
-            target.container_path(job_id, Seal::format(seal)).map_or_else(|| target.clone(), Target::Image)
-        }
-        other => other.clone(),
-    };
+    let options = run.options;
+    let (target, outer) = (options.target.clone(), options.outer);
+    let (job_id, format) = (run.id.to_string(), Seal::format(seal));
     let password = seal.map(Seal::password);
-    let ntfs = options.ntfs.clone();
+    let (ntfs, work) = (options.ntfs.clone(), run.work.clone());
     let read = tokio::task::spawn_blocking(move || {
-        medium::open(&stored, password.as_ref(), &ntfs)
-            .and_then(|medium| verify(medium.as_ref(), &mut |_| {}))
+        let mount = match outer {
+            Some(file_system) => Some(outer::read(file_system, target.path(), &work)?),
+            None => None,
+        };
+        let target = match &mount {
+            Some(mount) => Target::Directory(mount.directory().to_owned()),
+            None => target,
+        };
+        let stored = match &target {
+            // Beside others' containers perhaps: the job's own is named.
+            Target::Directory(_) => {
+                target.container_path(&job_id, format).map_or_else(|| target.clone(), Target::Image)
+            }
+            other => other.clone(),
+        };
+        // The medium is closed before the disk that it is on is unmounted.
+        let verdict = medium::open(&stored, password.as_ref(), &ntfs)
+            .and_then(|medium| verify(medium.as_ref(), &mut |_| {}));
+        mount.map_or(Ok(()), OuterMount::unmount)?;
+        verdict
     });
     let verdict = read.await.map_err(|lost| StationError::Stopped(format!("reading back ended: {lost}")))?;
     Ok(verdict?)

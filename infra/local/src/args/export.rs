@@ -165,6 +165,15 @@ pub enum ExportCommand {
     ShowInside,
 }
 
+/// What a disk is formatted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OuterFs {
+    /// Windows reads it at once
+    Ntfs,
+    /// Linux does
+    Ext4,
+}
+
 /// The only kind of job there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]
@@ -302,6 +311,9 @@ pub struct WriteArgs {
     /// dir:MOUNTED-ROOT, image:FILE, block:/dev/DISK or plain:DIR
     #[arg(long, value_name = "TARGET")]
     pub target: Target,
+    /// Give the whole disk this file system, and put the container onto it as a file, as the original did; without it the disk becomes the container
+    #[arg(long, value_name = "FILE-SYSTEM")]
+    pub outer: Option<OuterFs>,
     /// The medium's size: what has no room is cut off in key order, and a manifest for the next medium is written
     #[arg(long, value_name = "SIZE")]
     pub capacity: Option<Size>,

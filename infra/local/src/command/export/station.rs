@@ -8,6 +8,8 @@ use anyhow::Result;
 use ferry_cloud::sqs::{SqsQueue, SqsQueueConfig};
 use ferry_cloud::topic::Topic;
 use ferry_device::job::{JobId, JobState};
+use ferry_device::naming::FileSystem;
+use ferry_device::target::Target;
 use ferry_device::target::disk::{Confirmation, DeviceId};
 use ferry_export::{Callers, Consent, Finished, RunOptions, Station, StationError, StationProgress};
 use ferry_transfer::Queue as _;
@@ -17,7 +19,7 @@ use serde_json::json;
 
 use super::jobs::status_of;
 use super::service;
-use crate::args::{ExportPlace, OutputArgs, RunArgs, StationArgs, WriteArgs};
+use crate::args::{ExportPlace, OuterFs, OutputArgs, RunArgs, StationArgs, WriteArgs};
 use crate::exit::{Exit, UsageError, print, say};
 
 /// How long a job's message stays hidden without a sign of life.
@@ -113,8 +115,16 @@ async fn station(place: &ExportPlace) -> Result<Station> {
 }
 
 fn options(args: &WriteArgs) -> Result<RunOptions> {
+    if args.outer.is_some() && !matches!(args.target, Target::Block(_)) {
+        let message = "--outer is for block:DISK; another target has its file system already";
+        return Err(UsageError(message.to_owned()).into());
+    }
     Ok(RunOptions {
         target: args.target.clone(),
+        outer: args.outer.map(|outer| match outer {
+            OuterFs::Ntfs => FileSystem::Ntfs,
+            OuterFs::Ext4 => FileSystem::Ext4,
+        }),
         capacity_bytes: args.capacity.map(|size| size.bytes),
         read_back: !args.no_verify,
         device_id: if args.device_id_on_sticker { DeviceId::Sticker } else { DeviceId::Serial },
