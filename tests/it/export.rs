@@ -339,6 +339,71 @@ async fn a_medium_that_is_too_small_ends_in_key_order_and_names_the_next() {
 }
 
 #[tokio::test]
+async fn commands_that_need_no_medium_say_what_is_so() {
+    let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
+    let id = world.create().await;
+    let slip = world.ferry(["GetShippingLabel", &id, "--line", "Jo, 5 Quay"]).run().await.expect_code(0);
+    assert!(slip.stdout.contains(&format!("JOBID {id}")) && slip.stdout.contains("5 Quay"), "{slip}");
+    let listed = world.ferry(["list-jobs"]).run().await.expect_code(0);
+    assert!(listed.stdout.contains("Pending"), "{listed}");
+    // A job whose days are over, whether anybody wrote that down or not.
+    let late = ["CreateJob", "Export", "manifest.txt", "device", "--json", "--expire-days", "0"];
+    let late =
+        world.ferry(late).run().await.expect_code(0).report()["job_id"].as_str().expect("id").to_owned();
+    let listed = world.ferry(["list-jobs"]).run().await.expect_code(0);
+    let line = listed.stdout.lines().find(|line| line.starts_with(&late)).expect("listed");
+    assert!(line.contains("Expired"), "{line}");
+    let secrets =
+        || std::fs::read_dir(world.pair.directory().join("state/secrets/jobs")).expect("secrets").count();
+    let kept = secrets();
+    world.ferry(["get-status", &late]).run().await.expect_code(0);
+    assert_eq!(secrets(), kept - 1, "its password is forgotten");
+    // Both are set where a station works for a service elsewhere; a medium is read without either.
+    let verify = world.ferry(["verify", "plain:device"]).env("FERRY_STATE", "harbour://docks/jobs/");
+    assert!(verify.run().await.shows("no list of digests"));
+    let status = world.ferry(["get-status", &id]).env("FERRY_STATE", "harbour://docks/jobs/");
+    assert!(status.run().await.expect_code(2).shows("belong together"));
+}
+
+#[tokio::test]
+async fn a_signature_that_cannot_be_written_does_not_hide_the_job() {
+    let world = World::new(&manifest("x-container: none\n")).await;
+    let precious = world.pair.directory().join("precious");
+    std::fs::write(&precious, "somebody's").expect("written");
+    std::os::unix::fs::symlink(&precious, world.device().join("SIGNATURE")).expect("a link");
+    for flags in [&["--json"][..], &[]] {
+        let create = [&["CreateJob", "Export", "manifest.txt", "device"], flags].concat();
+        let ended = world.ferry(create).run().await.expect_code(1);
+        assert!(ended.stderr.contains("is a link"), "{ended}");
+        assert!(ended.stdout.to_lowercase().contains("job"), "its number is told: {ended}");
+    }
+    assert_eq!(std::fs::read_to_string(&precious).expect("kept"), "somebody's");
+}
+
+#[tokio::test]
+async fn a_plan_names_its_disks_and_keeps_to_what_a_station_will_write() {
+    let world = World::new(&manifest("x-container: none\nx-layout: plain\n")).await;
+    world.pair.from().put_object("data/!large", vec![7; 3 << 20]);
+    let plan = ["plan", "manifest.txt", "--device", "2MB", "--device", "64MB", "--out", "plans", "--json"];
+    let ended = world.ferry(plan).run().await.expect_code(0);
+    assert!(ended.shows("disk 1 stays empty"), "{ended}");
+    assert_eq!(ended.report()["disks"][0]["disk"], 2, "{ended}");
+    assert!(world.pair.directory().join("plans/manifest-2.txt").exists());
+    assert!(!world.pair.directory().join("plans/manifest-1.txt").exists());
+    assert!(world.ferry(plan).run().await.expect_code(2).shows("is not overwritten"));
+    let text = manifest("x-container: none\nx-layout: plain\nx-maxBytes: 4000000\n");
+    std::fs::write(world.pair.directory().join("manifest.txt"), text).expect("manifest");
+    let plan = ["plan", "manifest.txt", "--device", "64MB", "--out", "less", "--json"];
+    let planned = world.ferry(plan).run().await.report()["disks"][0]["objects"].as_u64().expect("objects");
+    let id = world.create().await;
+    let report = world.ferry(["run", &id, "--target", "plain:device", "--json"]).run().await.report();
+    assert_eq!(report["report"]["written"], planned, "{report}");
+    let text = manifest("x-container: none\nx-include: [\"k[5\"]\n");
+    std::fs::write(world.pair.directory().join("manifest.txt"), text).expect("manifest");
+    assert!(world.ferry(["plan", "manifest.txt", "--device", "4TB"]).run().await.expect_code(2).shows("k[5"));
+}
+
+#[tokio::test]
 async fn a_data_set_is_split_over_disks() {
     let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
     let plan = ["plan", "manifest.txt", "--device", "900kB", "--device", "4TB", "--out", "plans", "--json"];

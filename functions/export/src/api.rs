@@ -29,6 +29,9 @@ pub use error::{ApiError, ErrorCode};
 pub(crate) use form::{Form, encode};
 use xml::Elements;
 
+/// What can be asked for.
+const ACTIONS: [&str; 6] =
+    ["CreateJob", "ListJobs", "GetStatus", "UpdateJob", "CancelJob", "GetShippingLabel"];
 /// The version that the model names; the guide's title is two days younger.
 const VERSIONS: [&str; 2] = ["2010-06-01", "2010-06-03"];
 /// Most jobs of one page.
@@ -88,11 +91,13 @@ pub async fn handle(service: &Service, request: &HttpRequest) -> HttpResponse {
     let request_id = service.request_id();
     let body = String::from_utf8_lossy(&request.body);
     let form = Form::parse(&request.query, &body);
-    let action = form.get("Action").unwrap_or_default().to_owned();
-    match answer(service, request, &form, &action).await {
+    let asked = form.get("Action").unwrap_or_default().to_owned();
+    // Before the signature is checked anybody may write anything there: it does not go into the log.
+    let action = ACTIONS.iter().find(|action| **action == asked).copied().unwrap_or("unknown");
+    match answer(service, request, &form, &asked).await {
         Ok(result) => {
             tracing::info!(action, request_id, "answered");
-            HttpResponse { status: 200, body: xml::answer(&action, &result, &request_id), request_id }
+            HttpResponse { status: 200, body: xml::answer(action, &result, &request_id), request_id }
         }
         Err(error) => {
             tracing::warn!(action, request_id, code = error.code.wire(), "refused");
@@ -108,7 +113,8 @@ async fn answer(
     action: &str,
 ) -> Result<Elements, ApiError> {
     let caller = service.callers().check(request, form, service.now()).await?;
-    let version = form.get("APIVersion").or_else(|| form.get("Version"));
+    // APIVersion is the client tool's own, whatever it says.
+    let version = form.get("Version");
     if version.is_some_and(|version| !VERSIONS.contains(&version)) {
         return Err(ApiError::new(
             ErrorCode::InvalidVersion,
@@ -127,9 +133,7 @@ async fn answer(
         "GetShippingLabel" => shipping_label(service, &caller, form).await,
         other => Err(ApiError::new(
             ErrorCode::InvalidAction,
-            format!(
-                "there is no action {other:?}. Ask for CreateJob, ListJobs, GetStatus, UpdateJob, CancelJob or GetShippingLabel"
-            ),
+            format!("there is no action {other:?}. Ask for one of {}", ACTIONS.join(", ")),
         )),
     }
 }

@@ -172,6 +172,12 @@ impl Known<'_> {
         let id = part("AWSAccessKeyId")?;
         let signature = part("Signature")?;
         let keys = self.keys(id)?;
+        if keys.session_token.as_deref() != form.get("SecurityToken") {
+            return Err(refused(
+                ErrorCode::InvalidClientTokenId,
+                "the session token is not that of this key",
+            ));
+        }
         let time = OffsetDateTime::parse(part("Timestamp")?, &Rfc3339).map_err(|_| {
             refused(ErrorCode::IncompleteSignature, "the Timestamp is not of the form of RFC 3339")
         })?;
@@ -225,13 +231,10 @@ fn signature_v4(
         let value = request.header(name)?;
         headers.push_str(&format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
-    let mut query: Vec<String> = request
-        .query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
-        .collect();
-    query.sort();
+    let pairs = request.query.split('&').filter(|pair| !pair.is_empty());
+    let mut pairs: Vec<(&str, &str)> = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    pairs.sort_unstable();
+    let query: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let path = if request.path.is_empty() { "/" } else { &request.path };
     let canonical = format!(
         "{}\n{}\n{}\n{headers}\n{}\n{}",

@@ -188,6 +188,7 @@ mod tests {
 
     fn record(id: JobId) -> JobRecord {
         let job = NewJob {
+            password_name: None,
             signature: Signature::sign(SigningMethod::HmacSha1, b"key", id.as_str(), b""),
             id,
             owner: "local".into(),

@@ -89,12 +89,14 @@ impl DirectorySecrets {
         let path = self.path(name);
         let directory = path.parent().unwrap_or(&self.root);
         make_private(directory).map_err(|error| failed("made", directory, error))?;
-        let temporary = directory.join(format!(".new-{}-{}", std::process::id(), unlike_any_other()));
+        let temporary = directory.join(format!(".new-{:016x}", unlike_any_other()?));
         let written = create_private(&temporary)
             .and_then(|mut file| file.write_all(secret.reveal().as_bytes()).and_then(|()| file.sync_all()))
             .and_then(
                 |()| if replace { fs::rename(&temporary, &path) } else { fs::hard_link(&temporary, &path) },
             );
+        // Its name as well survives a power cut.
+        let written = written.and_then(|()| fs::File::open(directory)?.sync_all());
         if !replace || written.is_err() {
             // The first failure is the one to tell.
             drop(fs::remove_file(&temporary));
@@ -107,11 +109,13 @@ impl DirectorySecrets {
     }
 }
 
-/// Unlike any other of this process.
-fn unlike_any_other() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
-    WRITTEN.fetch_add(1, Relaxed)
+/// Unlike any other, of processes with the same number in another container too.
+fn unlike_any_other() -> Result<u64> {
+    let mut drawn = [0; 8];
+    getrandom::fill(&mut drawn).map_err(|error| {
+        Error::new(ErrorKind::Other, "the system gave no random bytes").caused_by(error.to_string())
+    })?;
+    Ok(u64::from_ne_bytes(drawn))
 }
 
 #[async_trait]

@@ -173,16 +173,19 @@ impl Service {
         }
         let key = self.signing_key().await?;
         let shown = redacted(manifest);
+        let password_name = self.keep_password(&read).await?;
         let make = |id: JobId| {
-            JobRecord::new(
-                Self::new_job(id, caller, &read, manifest, &shown, &key),
-                now,
-                self.parts.limits.expires_after,
-            )
+            let new = Self::new_job(id, caller, &read, manifest, &shown, &key);
+            let new = NewJob { password_name: password_name.clone(), ..new };
+            JobRecord::new(new, now, self.parts.limits.expires_after)
         };
-        let job = self.jobs.create(|| self.draw_id(), now, make).await?;
-        self.keep_password(&job.id, &read).await?;
-        Ok(Created { job: Some(job), warnings })
+        match self.jobs.create(|| self.draw_id(), now, make).await {
+            Ok(job) => Ok(Created { job: Some(job), warnings }),
+            Err(error) => {
+                self.forget(password_name.as_deref()).await;
+                Err(error.into())
+            }
+        }
     }
 
     /// Gives a job that waits for its device another manifest, and so another signature.
@@ -197,27 +200,46 @@ impl Service {
         let Checked { manifest: read, warnings } = self.checked(caller, manifest).await?;
         let key = self.signing_key().await?;
         let shown = redacted(manifest);
-        let change = |job: JobRecord| {
+        let change = |job: JobRecord, password_name: Option<String>| {
             let new = Self::new_job(job.id.clone(), caller, &read, manifest, &shown, &key);
-            job.update(new, self.now())
+            job.update(NewJob { password_name, ..new }, self.now())
         };
+        let checked = change(current, None).map_err(|refusal| ApiError::updating(&refusal))?;
         if validity == Validity::CheckOnly {
-            let job = change(current).map_err(|refusal| ApiError::updating(&refusal))?;
-            return Ok(Updated { job, warnings });
+            return Ok(Updated { job: checked, warnings });
         }
-        let changed = self.jobs.change(id, change).await?.ok_or_else(|| unknown(id))?;
-        let job = changed.map_err(|refusal| ApiError::updating(&refusal))?;
-        self.keep_password(id, &read).await?;
-        Ok(Updated { job, warnings })
+        let password_name = self.keep_password(&read).await?;
+        let mut former = None;
+        let changed = self
+            .jobs
+            .change(id, |job| {
+                former.clone_from(&job.password_name);
+                change(job, password_name.clone())
+            })
+            .await;
+        let unchanged = match changed {
+            Ok(Some(Ok(job))) => {
+                self.forget(former.as_deref()).await;
+                return Ok(Updated { job, warnings });
+            }
+            Ok(Some(Err(refusal))) => ApiError::updating(&refusal),
+            Ok(None) => unknown(id),
+            Err(error) => error.into(),
+        };
+        self.forget(password_name.as_deref()).await;
+        Err(unchanged)
     }
 
     /// Calls a job off.
     pub async fn cancel(&self, caller: &Caller, id: &JobId) -> Result<JobRecord, ApiError> {
-        self.status(caller, id).await?;
+        let current = self.status(caller, id).await?;
         let changed = self.jobs.change(id, |job| job.cancel(self.now())).await?.ok_or_else(|| unknown(id))?;
-        let job = changed.map_err(|refusal| ApiError::cancelling(&refusal))?;
-        self.forget_password(id).await?;
-        Ok(job)
+        let is_over = current.state.is_final();
+        if changed.is_ok() || is_over {
+            // Also where it was called off before, and that failed half way.
+            self.forget_password(changed.as_ref().unwrap_or(&current)).await?;
+        }
+        changed.map_err(|refusal| ApiError::cancelling(&refusal))
     }
 
     /// Lets a job's device go, or tells whether it could be.
@@ -237,7 +259,12 @@ impl Service {
     /// A job as it stands now.
     pub async fn status(&self, caller: &Caller, id: &JobId) -> Result<JobRecord, ApiError> {
         let job = self.jobs.get(id).await?.filter(|job| caller.sees(&job.owner));
-        Ok(job.ok_or_else(|| unknown(id))?.at(self.now()))
+        let job = job.ok_or_else(|| unknown(id))?.at(self.now());
+        if job.state == ferry_device::job::JobState::Expired {
+            // Nobody else learns of it: a job expires by the clock alone.
+            self.forget(job.password_name.as_deref()).await;
+        }
+        Ok(job)
     }
 
     /// The caller's jobs behind `marker`, newest first.
@@ -247,7 +274,10 @@ impl Service {
         marker: Option<&JobId>,
         most: usize,
     ) -> Result<JobPage, ApiError> {
-        Ok(self.jobs.list(|job| caller.sees(&job.owner), marker, most).await?)
+        let mut page = self.jobs.list(|job| caller.sees(&job.owner), marker, most).await?;
+        let now = self.now();
+        page.jobs = page.jobs.into_iter().map(|job| job.at(now)).collect();
+        Ok(page)
     }
 
     /// What is laid beside a device: which jobs it is for, and where it belongs.
@@ -298,13 +328,31 @@ impl Service {
     }
 
     /// The password of a job; `None` for files in the clear.
-    pub async fn password(&self, id: &JobId) -> Result<Option<Secret>, ApiError> {
-        Ok(self.parts.secrets.get(&password_name(id)?).await?)
+    pub async fn password(&self, job: &JobRecord) -> Result<Option<Secret>, ApiError> {
+        match &job.password_name {
+            Some(name) => Ok(self.parts.secrets.get(&secret_name(name)?).await?),
+            None => Ok(None),
+        }
     }
 
     /// Forgets a job's password.
-    pub(crate) async fn forget_password(&self, id: &JobId) -> Result<(), ApiError> {
-        Ok(self.parts.secrets.remove(&password_name(id)?).await?)
+    pub(crate) async fn forget_password(&self, job: &JobRecord) -> Result<(), ApiError> {
+        match &job.password_name {
+            Some(name) => Ok(self.parts.secrets.remove(&secret_name(name)?).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// The same where nothing can be done about a failure.
+    async fn forget(&self, password_name: Option<&str>) {
+        let Some(name) = password_name else { return };
+        let removed = match secret_name(name) {
+            Ok(name) => self.parts.secrets.remove(&name).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(name, error = error.chain(), "a password that nobody needs is still kept");
+        }
     }
 
     fn draw_id(&self) -> JobId {
@@ -329,16 +377,18 @@ impl Service {
             manifest: shown.to_owned(),
             log_bucket: read.log_bucket.clone(),
             log_prefix: read.log_prefix.clone(),
+            password_name: None,
         }
     }
 
-    async fn keep_password(&self, id: &JobId, manifest: &Manifest) -> Result<(), ApiError> {
-        let name = password_name(id)?;
-        match &manifest.password {
-            Some(password) => self.parts.secrets.put(&name, &Secret::new(password.reveal())).await?,
-            None => self.parts.secrets.remove(&name).await?,
-        }
-        Ok(())
+    /// Keeps a manifest's password under a name that no other has: a record and its password are two things, and whoever reads one has read the other's name in it.
+    async fn keep_password(&self, manifest: &Manifest) -> Result<Option<String>, ApiError> {
+        let Some(password) = &manifest.password else { return Ok(None) };
+        let mut drawn = [0; 8];
+        random(&mut drawn)?;
+        let name = format!("jobs/{:016x}", u64::from_ne_bytes(drawn));
+        self.parts.secrets.put(&secret_name(&name)?, &Secret::new(password.reveal())).await?;
+        Ok(Some(name))
     }
 
     /// The service's own key, drawn at its first use.
@@ -348,9 +398,7 @@ impl Service {
             return Ok(key);
         }
         let mut bytes = [0; SIGNING_KEY_BYTES];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Error::new(ErrorKind::Other, "the system gave no random bytes").caused_by(error.to_string())
-        })?;
+        random(&mut bytes)?;
         Ok(self.parts.secrets.put_if_absent(&name, Secret::new(STANDARD.encode(bytes))).await?)
     }
 
@@ -366,15 +414,7 @@ impl Service {
                 "accessKeyId of the manifest is not the key that the request is signed with. Make them one, or remove it",
             ));
         }
-        for glob in manifest.extensions.include.iter().chain(&manifest.extensions.exclude) {
-            if let Err(bad) = glob.parse::<Glob>() {
-                let code = ErrorCode::Manifest(ferry_device::manifest::Code::InvalidManifestField);
-                return Err(ApiError::new(
-                    code,
-                    format!("x-include and x-exclude: {glob:?}: {bad}. Correct the pattern"),
-                ));
-            }
-        }
+        check_globs(&manifest)?;
         let mut checked = Checked { manifest, warnings };
         checked.warnings.extend(self.check_programs(&checked.manifest)?);
         let mut names: Vec<&str> =
@@ -450,6 +490,20 @@ impl Service {
     }
 }
 
+/// Whether `x-include` and `x-exclude` are patterns.
+pub(crate) fn check_globs(manifest: &Manifest) -> Result<(), ApiError> {
+    for glob in manifest.extensions.include.iter().chain(&manifest.extensions.exclude) {
+        if let Err(bad) = glob.parse::<Glob>() {
+            let code = ErrorCode::Manifest(ferry_device::manifest::Code::InvalidManifestField);
+            return Err(ApiError::new(
+                code,
+                format!("x-include and x-exclude: {glob:?}: {bad}. Correct the pattern"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The manifest, or every error of it in one.
 fn accepted(parsed: Parsed) -> Result<Manifest, ApiError> {
     let told: Vec<String> = parsed.errors().map(ToString::to_string).collect();
@@ -467,8 +521,10 @@ fn unknown(id: &JobId) -> ApiError {
     ApiError::new(ErrorCode::InvalidJobId, format!("there is no job {id} of yours. Look at ListJobs"))
 }
 
-fn password_name(id: &JobId) -> ferry_transfer::Result<StateName> {
-    secret_name(&format!("jobs/{id}"))
+fn random(bytes: &mut [u8]) -> ferry_transfer::Result<()> {
+    getrandom::fill(bytes).map_err(|error| {
+        Error::new(ErrorKind::Other, "the system gave no random bytes").caused_by(error.to_string())
+    })
 }
 
 fn secret_name(name: &str) -> ferry_transfer::Result<StateName> {

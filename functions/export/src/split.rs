@@ -10,12 +10,14 @@ use ferry_device::room::Room;
 use ferry_transfer::listing::{FixedEnd, list_within};
 use futures::TryStreamExt as _;
 
-use crate::service::Service;
+use crate::service::{Service, check_globs};
 use crate::station::{StationError, room_of, selection};
 
 /// One disk's share.
 #[derive(Debug, Clone)]
 pub struct Share {
+    /// Which of the disks, from one.
+    pub disk: usize,
     /// The disk's manifest.
     pub manifest: Manifest,
     /// Its objects.
@@ -39,6 +41,7 @@ pub struct Split {
 
 /// A disk being filled.
 struct Filling {
+    number: usize,
     room: Room,
     operations: Vec<Operation>,
     objects: u64,
@@ -48,6 +51,7 @@ struct Filling {
 impl Service {
     /// Splits what a manifest selects over disks of these sizes, filled in this order.
     pub async fn split(&self, manifest: &Manifest, device_bytes: &[u64]) -> Result<Split, StationError> {
+        check_globs(manifest).map_err(|error| StationError::Job(error.message))?;
         let mut habits = selection::Habits::default();
         loop {
             let known = habits.disordered();
@@ -66,10 +70,13 @@ impl Service {
     ) -> Result<Split, StationError> {
         let is_plain = manifest.extensions.container == Container::None;
         let leaves_archived_out = selection::leaves_archived_out(manifest);
-        let mut rooms = device_bytes.iter().map(|bytes| room_of(manifest, is_plain, *bytes));
+        let most = manifest.extensions.max_bytes.unwrap_or(u64::MAX);
+        let mut rooms = (1..).zip(device_bytes).map(|(number, bytes)| {
+            room_of(manifest, is_plain, most.min(*bytes)).map(|room| filling(number, room))
+        });
         let mut split = Split::default();
         let mut disk = match rooms.next() {
-            Some(room) => Some(filling(room?)),
+            Some(disk) => Some(disk?),
             None => None,
         };
         for operation in &manifest.operations {
@@ -121,7 +128,7 @@ impl Service {
                     let full = disk.take();
                     split.shares.extend(full.and_then(|full| share(manifest, full)));
                     disk = match rooms.next() {
-                        Some(room) => Some(Filling { operations: vec![rest], ..filling(room?) }),
+                        Some(disk) => Some(Filling { operations: vec![rest], ..disk? }),
                         None => None,
                     };
                 }
@@ -132,11 +139,16 @@ impl Service {
     }
 }
 
-fn filling(room: Room) -> Filling {
-    Filling { room, operations: Vec::new(), objects: 0, bytes: 0 }
+fn filling(number: usize, room: Room) -> Filling {
+    Filling { number, room, operations: Vec::new(), objects: 0, bytes: 0 }
 }
 
 fn share(manifest: &Manifest, disk: Filling) -> Option<Share> {
-    let Filling { operations, objects, bytes, .. } = disk;
-    (objects > 0).then(|| Share { manifest: Manifest { operations, ..manifest.clone() }, objects, bytes })
+    let Filling { number, operations, objects, bytes, .. } = disk;
+    (objects > 0).then(|| Share {
+        disk: number,
+        manifest: Manifest { operations, ..manifest.clone() },
+        objects,
+        bytes,
+    })
 }

@@ -286,7 +286,7 @@ impl Run<'_> {
         }
         self.step(JobState::Planned).await?;
         self.step(JobState::Writing).await?;
-        let seal = self.seal(format).await?;
+        let seal = self.seal(job, format).await?;
         let opened = tokio::task::block_in_place(|| {
             medium::create(self.options, job, &self.manifest, &plan, seal.as_ref(), &admitted)
         })?;
@@ -303,9 +303,9 @@ impl Run<'_> {
     }
 
     /// What the medium is encrypted with. A password that is gone never means that files are written in the clear.
-    async fn seal(&self, format: Option<Format>) -> Result<Option<Seal>, StationError> {
+    async fn seal(&self, job: &JobRecord, format: Option<Format>) -> Result<Option<Seal>, StationError> {
         let Some(format) = format else { return Ok(None) };
-        let password = self.station.service.password(&self.id).await;
+        let password = self.station.service.password(job).await;
         let password = password.map_err(|error| StationError::Job(error.message))?.ok_or_else(|| {
             StationError::Job(format!(
                 "the password of job {} is not where passwords are kept; create the job anew",

@@ -88,12 +88,14 @@ pub struct ApiError {
     pub code: ErrorCode,
     /// What failed, on what, and what to do.
     pub message: String,
+    /// What the service ran into, for whoever runs it. It is never on the wire.
+    pub cause: Option<String>,
 }
 
 impl ApiError {
     /// An error.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), cause: None }
     }
 
     /// A job that may not be called off so.
@@ -119,6 +121,8 @@ impl ApiError {
 impl From<ferry_transfer::Error> for ApiError {
     fn from(error: ferry_transfer::Error) -> Self {
         tracing::error!(error = error.chain(), "the export service failed");
-        Self::new(ErrorCode::InternalFailure, "the service could not do its work; try again later")
+        let told =
+            Self::new(ErrorCode::InternalFailure, "the service could not do its work; try again later");
+        Self { cause: Some(error.chain()), ..told }
     }
 }

@@ -187,10 +187,11 @@ async fn no_password_is_in_what_is_stored_of_a_job() {
         assert!(!String::from_utf8_lossy(&blob.bytes).contains("hunter2"), "{name}");
     }
     let id: JobId = id.parse().expect("id");
-    let password = world.service.password(&id).await.expect("asked").expect("kept");
+    let job = world.service.jobs().get(&id).await.expect("read").expect("there");
+    let password = world.service.password(&job).await.expect("asked").expect("kept");
     assert_eq!(password.reveal(), "hunter2");
     world.ask(&[("Action", "CancelJob"), ("JobId", id.as_str())]).await;
-    assert_eq!(world.service.password(&id).await.expect("asked"), None);
+    assert_eq!(world.service.password(&job).await.expect("asked"), None);
 }
 
 #[tokio::test]
@@ -244,7 +245,7 @@ async fn whatever_is_wrong_has_the_originals_code() {
         (vec![("Action", "GetStatus"), ("JobId", "nonsense")], "InvalidJobIdException"),
         (vec![("Action", "GetStatus"), ("JobId", "ZZZZZ")], "InvalidJobIdException"),
         (vec![("Action", "ListJobs"), ("MaxJobs", "1001")], "InvalidParameterException"),
-        (vec![("Action", "ListJobs"), ("APIVersion", "2099-01-01")], "InvalidVersionException"),
+        (vec![("Action", "ListJobs"), ("Version", "2099-01-01")], "InvalidVersionException"),
         (vec![("Action", "EatCake")], "InvalidAction"),
     ] {
         let answer = world.ask(&parameters).await;

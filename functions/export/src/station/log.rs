@@ -76,7 +76,7 @@ impl Run<'_> {
             None => return Err(StationError::Canceled(self.id.clone())),
         };
         // Nothing will ask for it any more.
-        if let Err(error) = service.forget_password(&self.id).await {
+        if let Err(error) = service.forget_password(&job).await {
             tracing::warn!(job = %self.id, error = error.message, "the job's password is still kept");
         }
         Ok(Finished { job, report, verdict, next_manifest, log })

@@ -86,6 +86,10 @@ impl Sink for OuterSink {
         self.container()?.begin(entry)
     }
 
+    fn go_on(&mut self, entry: &PlanEntry, bytes: u64) -> Result<()> {
+        self.container()?.go_on(entry, bytes)
+    }
+
     fn begin_document(&mut self, path: &str) -> Result<()> {
         self.container()?.begin_document(path)
     }
@@ -94,8 +98,12 @@ impl Sink for OuterSink {
         self.container()?.write(data)
     }
 
-    fn restart(&mut self) -> Result<()> {
-        self.container()?.restart()
+    fn read_back(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.container()?.read_back(offset, buffer)
+    }
+
+    fn back_to(&mut self, bytes: u64) -> Result<()> {
+        self.container()?.back_to(bytes)
     }
 
     fn end(&mut self) -> Result<()> {

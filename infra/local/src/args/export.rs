@@ -36,31 +36,16 @@ pub struct ExportPlace {
     #[arg(long, env = "FERRY_CONFIG", value_name = "FILE", global = true, help_heading = "Stores")]
     pub config: Option<PathBuf>,
     /// Where the jobs of a service elsewhere are kept: STORE://BUCKET/PREFIX/ [default: the state directory]
-    #[arg(
-        long,
-        env = "FERRY_STATE",
-        value_name = "LOCATION",
-        requires = "secrets",
-        global = true,
-        help_heading = "State"
-    )]
+    #[arg(long, env = "FERRY_STATE", value_name = "LOCATION", global = true, help_heading = "State")]
     pub jobs: Option<Location>,
     /// Where its passwords are kept: ssm:/PATH [default: the state directory]
-    #[arg(
-        long,
-        env = "FERRY_EXPORT_SECRETS",
-        value_name = "PLACE",
-        requires = "jobs",
-        global = true,
-        help_heading = "State"
-    )]
+    #[arg(long, env = "FERRY_EXPORT_SECRETS", value_name = "PLACE", global = true, help_heading = "State")]
     pub secrets: Option<SecretsPlace>,
     /// Ask the Import/Export API at this URL instead: create-job, update-job, cancel-job, get-status and list-jobs
     #[arg(
         long,
         value_name = "URL",
         requires = "signed_with",
-        conflicts_with_all = ["jobs", "secrets"],
         global = true,
         help_heading = "Service elsewhere"
     )]
@@ -254,7 +239,7 @@ pub struct ListJobsArgs {
 pub struct LabelArgs {
     /// The jobs
     #[arg(value_name = "JOBID", required = true)]
-    pub jobs: Vec<JobId>,
+    pub labelled: Vec<JobId>,
     /// A line of the address that the device returns to; may be given several times
     #[arg(long, value_name = "LINE")]
     pub line: Vec<String>,

@@ -28,6 +28,12 @@ pub struct HostArgs {
     /// The store that export manifests mean where they name none
     #[arg(long, value_name = "NAME", default_value = "s3", help_heading = "Export")]
     pub export_store: String,
+    /// Most export jobs created in 24 hours
+    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Export")]
+    pub export_jobs_per_day: usize,
+    /// Days that an export job waits for its device
+    #[arg(long, value_name = "DAYS", default_value_t = 30, help_heading = "Export")]
+    pub export_expire_days: u16,
     /// Where everything is kept: tasks, the queue, runs, export jobs, secrets
     #[command(flatten)]
     pub state: StateArgs,

@@ -60,6 +60,11 @@ pub async fn run(args: ExportArgs, output: &OutputArgs) -> Result<Exit> {
 /// The service over this machine's state directory, or over the bucket and the parameters of a service elsewhere. The directory is where a station
 /// works in either case.
 pub(crate) async fn service(place: &ExportPlace, callers: Callers) -> Result<(Arc<Service>, DirectoryState)> {
+    // Asked here and not of every command: both may be in the environment of one that needs neither.
+    if place.jobs.is_some() != place.secrets.is_some() {
+        let message = "--jobs (FERRY_STATE) and --secrets (FERRY_EXPORT_SECRETS) belong together: give both, or neither for the state directory";
+        return Err(UsageError(message.to_owned()).into());
+    }
     let state = StateArgs { state_dir: place.state_dir.clone(), ..StateArgs::default() }.open()?;
     let buckets = LocalBuckets(Config::load(&place.config())?);
     let jobs: SharedState = match &place.jobs {

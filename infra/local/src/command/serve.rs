@@ -33,6 +33,8 @@ pub async fn run(args: HostArgs, output: &OutputArgs) -> Result<Exit> {
     let place = ExportPlace {
         state_dir: Some(directory.clone()),
         store: args.export_store,
+        jobs_per_day: args.export_jobs_per_day,
+        expire_days: args.export_expire_days,
         config: args.config.config.clone(),
         ..ExportPlace::default()
     };

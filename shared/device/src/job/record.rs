@@ -37,6 +37,9 @@ pub struct JobRecord {
     /// The key, in the log's bucket, of the manifest for the next medium, where this one was too small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_manifest_key: Option<String>,
+    /// The name under which its password is kept, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_name: Option<String>,
     /// What is done of it.
     #[serde(default)]
     pub totals: Totals,
@@ -94,6 +97,8 @@ pub struct NewJob {
     pub log_bucket: String,
     /// `logPrefix`.
     pub log_prefix: String,
+    /// The name under which its password is kept, where it has one.
+    pub password_name: Option<String>,
 }
 
 /// Why a job may not change so.
@@ -144,6 +149,7 @@ impl JobRecord {
             signature: job.signature,
             log_bucket: job.log_bucket,
             next_manifest_key: None,
+            password_name: job.password_name,
             totals: Totals::default(),
             detail: None,
             lease: None,
@@ -153,7 +159,10 @@ impl JobRecord {
     /// The job as it stands at this time: one whose device did not come has expired, whether anybody wrote that down or not.
     #[must_use]
     pub fn at(mut self, now: OffsetDateTime) -> Self {
-        if self.state == JobState::Pending && now >= self.expires {
+        // So has one whose device was refused and never came again.
+        let waits =
+            !self.state.is_running() && !self.state.is_final() && self.location == Location::NotReceived;
+        if waits && now >= self.expires {
             self.state = JobState::Expired;
         }
         self
@@ -179,10 +188,15 @@ impl JobRecord {
         if self.state != JobState::Pending {
             return Err(self.refused());
         }
+        // A station has read the manifest that it had until now.
+        if self.lease.as_ref().is_some_and(|lease| now < lease.until) {
+            self.held_by("")?;
+        }
         self.manifest = job.manifest;
         self.signature = job.signature;
         self.log_bucket = job.log_bucket;
         self.log_key = format!("{}export-log-{}", job.log_prefix, self.id);
+        self.password_name = job.password_name;
         self.changed = now;
         Ok(self)
     }

@@ -17,6 +17,7 @@ fn new_job(manifest: &str) -> NewJob {
         manifest: manifest.into(),
         log_bucket: "logs".into(),
         log_prefix: "a/".into(),
+        password_name: None,
     }
 }
 
@@ -39,7 +40,10 @@ fn a_job_without_a_device_expires_on_the_thirtieth_day() {
     assert_eq!(job().at(on_day(29)).state, JobState::Pending);
     assert_eq!(job().at(on_day(30)).state, JobState::Expired);
     let running = job().step(JobState::Validating, on_day(1)).expect("begun");
-    assert_eq!(running.at(on_day(90)).state, JobState::Validating);
+    assert_eq!(running.clone().at(on_day(90)).state, JobState::Validating);
+    let refused = running.step(JobState::MissingDevice, on_day(1)).expect("refused");
+    assert_eq!(refused.clone().at(on_day(29)).state, JobState::MissingDevice);
+    assert_eq!(refused.at(on_day(30)).state, JobState::Expired);
     assert!(matches!(job().cancel(on_day(31)), Err(Refusal::Expired(_))));
 }
 
@@ -47,6 +51,8 @@ fn a_job_without_a_device_expires_on_the_thirtieth_day() {
 fn only_a_pending_job_takes_another_manifest_and_gets_another_signature() {
     let updated = job().update(new_job("n"), on_day(1)).expect("updated");
     assert!(!updated.signature.agrees_with(&job().signature));
+    let leased = updated.clone().lease_to("a", on_day(1), Duration::minutes(5)).expect("leased");
+    assert!(matches!(leased.update(new_job("o"), on_day(1)), Err(Refusal::Leased { .. })));
     let running = updated.step(JobState::Validating, on_day(1)).expect("begun");
     assert!(matches!(running.update(new_job("o"), on_day(1)), Err(Refusal::State { .. })));
 }

@@ -141,7 +141,10 @@ where
                     ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
                     _ => Style::Quoted,
                 };
-                (Value::Text { text: text.into_owned(), style }, self.last_line(&span))
+                // What stands for nothing in YAML is told as a text that nobody wrote.
+                let is_absent = style == Style::Plain && span.start.index() == span.end.index();
+                let text = if is_absent { String::new() } else { text.into_owned() };
+                (Value::Text { text, style }, self.last_line(&span))
             }
             Event::SequenceStart(..) => self.list(depth)?,
             Event::MappingStart(..) => self.options(depth)?,

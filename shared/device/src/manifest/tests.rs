@@ -166,6 +166,8 @@ fn passwords_are_shown_nowhere() {
         minimal("returnAddress:\n    trueCryptPassword: hunter2\n"),
         minimal("# trueCryptPassword: hunter2\n"),
         minimal("customs: {pinCode: hunter2}\n"),
+        minimal("truecryptPassword: hunter2\n"),
+        minimal("returnAddress: {name: x, trueCryptPassword: hunter2}\n"),
     ] {
         let shown = redacted(text.as_bytes());
         assert!(!shown.contains("hunter2") && !shown.contains("more"), "{shown}");
@@ -185,6 +187,26 @@ fn a_manifest_without_its_password_is_the_same_manifest() {
         assert!(!shown.contains("hunter2"), "{shown}");
         let wanted = Manifest { password: Some(Password::new(REDACTED.to_owned())), ..manifest(&text) };
         assert_eq!(manifest(&shown), wanted, "{shown}");
+    }
+}
+
+#[test]
+fn an_option_left_blank_is_not_there() {
+    let blank = minimal(
+        "    prefix:\n    beginMarker:\n    endMarker:\nlogPrefix:\ntargetDirectory:\nrecoveryDirectory:\ngenerator: # none\nx-store:\n",
+    );
+    let (read, without) = (manifest(&blank), manifest(&minimal("")));
+    assert_eq!(read, without);
+    assert_eq!(manifest(&minimal("    prefix: ~\n")).operations[0].prefix, "~", "what is written is meant");
+    for required in ["deviceId: D", "trueCryptPassword: secret", "logBucket: logs", "exportBucket: photos"] {
+        let (option, _) = required.split_once(':').expect("an option");
+        let parsed = parse(&minimal("").replace(required, &format!("{option}:")));
+        assert!(parsed.manifest.is_none(), "{option}");
+        assert!(
+            parsed.errors().any(|error| error.option.ends_with(option)),
+            "{option}: {:?}",
+            parsed.problems
+        );
     }
 }
 

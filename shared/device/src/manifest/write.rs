@@ -13,8 +13,11 @@ use super::{
     text_of,
 };
 
-/// Options whose values are nobody else's business.
-const SECRET_OPTIONS: [&str; 2] = ["trueCryptPassword", "pinCode"];
+/// Whether a value is nobody else's business: `trueCryptPassword`, `pinCode`, and whatever somebody spells like them.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("password") || name.contains("pincode")
+}
 
 impl Manifest {
     /// The manifest as a text, with its password or with what stands for it.
@@ -235,7 +238,7 @@ fn with_stars(bytes: &[u8]) -> String {
     let mut problems = Vec::new();
     let Some(root) = node::read(&repaired, &mut problems) else { return String::new() };
     // A second option of the same name is in no tree.
-    if problems.iter().any(|problem| SECRET_OPTIONS.contains(&problem.option.as_str())) {
+    if problems.iter().any(|problem| is_secret(&problem.option)) {
         return String::new();
     }
     let mut secrets = Vec::new();
@@ -243,7 +246,7 @@ fn with_stars(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(text.len());
     for (number, line) in (1u32..).zip(text.split_inclusive('\n')) {
         // A comment may be the password of yesterday.
-        let is_named = SECRET_OPTIONS.iter().any(|name| line.contains(name)) && line.contains(':');
+        let is_named = line.split_once(':').is_some_and(|(name, _)| is_secret(name));
         let begins = is_named || secrets.iter().any(|(first, _)| *first == number);
         if begins {
             let name = line.split(':').next().unwrap_or_default();
@@ -263,7 +266,7 @@ fn find_secrets(node: &Node, lines: &mut Vec<(u32, u32)>) {
         Value::List(items) => items.iter().for_each(|item| find_secrets(item, lines)),
         Value::Options(options) => {
             for (name, value) in options {
-                if SECRET_OPTIONS.contains(&name.text.as_str()) {
+                if is_secret(&name.text) {
                     // What ends a block of lines is where the next option begins.
                     let last = value.last_line.max(value.place.line);
                     lines.push((name.place.line, last));

@@ -42,15 +42,15 @@ pub(super) async fn create(place: &ExportPlace, args: CreateJobArgs, output: &Ou
     };
     let contents = job.signature.file_contents();
     let path = args.directory.join(FILE_NAME);
+    // Told before it is written: the job is there, whatever becomes of the file.
     if output.json {
-        write_signature(&path, &contents)?;
         let mut value = status_of(&job);
         value["signature_file"] = json!(path);
         value["warnings"] = json!(created.warnings);
         print(&value.to_string());
-        return Ok(Exit::Done);
+    } else {
+        print_created(job.id.as_str(), &service.shipping_address(&job), &contents, &path);
     }
-    print_created(job.id.as_str(), &service.shipping_address(&job), &contents, &path);
     write_signature(&path, &contents)?;
     Ok(Exit::Done)
 }
@@ -82,31 +82,48 @@ pub(super) fn boxed(title: &str) -> String {
     format!("{stars}\n* {title:<36} *\n{stars}")
 }
 
-pub(super) fn write_signature(path: &Path, contents: &str) -> Result<(), UsageError> {
-    std::fs::write(path, contents)
-        .map_err(|error| UsageError(format!("{} cannot be written: {error}", path.display())))
+/// Writes SIGNATURE, which a link never is: it would lead away from the device.
+pub(super) fn write_signature(path: &Path, contents: &str) -> Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_symlink()) {
+        anyhow::bail!(
+            "{} is a link and is not written through; remove it, and give the job its SIGNATURE by UpdateJob",
+            path.display()
+        );
+    }
+    std::fs::write(path, contents).map_err(|error| {
+        anyhow::anyhow!(
+            "the job is there, but {} cannot be written: {error}; get-status shows what belongs into it",
+            path.display()
+        )
+    })
 }
 
 /// `UpdateJob`.
 pub(super) async fn update(place: &ExportPlace, args: UpdateJobArgs, output: &OutputArgs) -> Result<Exit> {
     refuse_imports(args.job_type)?;
     let manifest = read_file(&args.manifest)?;
+    if let Some(directory) = &args.directory {
+        check_directory(directory)?;
+    }
     let (service, _) = service(place, Callers::default()).await?;
     let updated =
         service.update(&Caller::Holder, &args.job, &manifest, Validity::CheckAndDo).await.map_err(refused)?;
     for warning in &updated.warnings {
         say(&format!("warning: {warning}"));
     }
-    if let Some(directory) = &args.directory {
-        write_signature(&directory.join(FILE_NAME), &updated.job.signature.file_contents())?;
-    }
+    let contents = updated.job.signature.file_contents();
     if output.json {
-        print(&status_of(&updated.job).to_string());
+        let mut value = status_of(&updated.job);
+        value["warnings"] = json!(updated.warnings);
+        print(&value.to_string());
     } else {
         print("JOB UPDATED");
         print(&format!("JobId:   {}", updated.job.id));
         print(&boxed("SignatureFileContents"));
-        print(updated.job.signature.file_contents().trim_end());
+        print(contents.trim_end());
+    }
+    if let Some(directory) = &args.directory {
+        write_signature(&directory.join(FILE_NAME), &contents)?;
     }
     Ok(Exit::Done)
 }
@@ -175,7 +192,7 @@ pub(super) async fn list(place: &ExportPlace, args: &ListJobsArgs, output: &Outp
 pub(super) async fn label(place: &ExportPlace, args: LabelArgs, output: &OutputArgs) -> Result<Exit> {
     let (service, _) = service(place, Callers::default()).await?;
     let lines: Vec<&str> = args.line.iter().map(String::as_str).collect();
-    let slip = service.packing_slip(&Caller::Holder, &args.jobs, &lines).await.map_err(refused)?;
+    let slip = service.packing_slip(&Caller::Holder, &args.labelled, &lines).await.map_err(refused)?;
     say("warning: nothing is shipped; this is a slip to lay beside the device");
     print(&if output.json { json!({ "slip": slip }).to_string() } else { slip.trim_end().to_owned() });
     Ok(Exit::Done)
@@ -209,7 +226,7 @@ pub(super) fn refuse_imports(job_type: JobType) -> Result<(), UsageError> {
 /// Whatever the service refuses is for the user to set right.
 pub(super) fn refused(error: ApiError) -> anyhow::Error {
     if error.code == ferry_export::ErrorCode::InternalFailure {
-        error.into()
+        anyhow::Error::msg(error.cause.unwrap_or(error.message))
     } else {
         UsageError(format!("{}: {}", error.code.wire(), error.message)).into()
     }
@@ -221,6 +238,8 @@ pub(super) fn status_of(job: &JobRecord) -> Value {
         "job_id": job.id,
         "job_type": "Export",
         "location": job.location.code(),
+        "location_message": job.location.message(),
+        "expires": job.expires.format(&Rfc3339).unwrap_or_default(),
         "progress": job.state.progress_code(),
         "progress_message": job.progress_message(),
         "is_canceled": job.state == JobState::Canceled,
@@ -234,6 +253,7 @@ pub(super) fn status_of(job: &JobRecord) -> Value {
         "log_key": job.log_key,
         "next_manifest_key": job.next_manifest_key,
         "signature": job.signature.signature,
+        "signature_file_contents": job.signature.file_contents(),
         "manifest": job.manifest,
     })
 }

@@ -47,7 +47,9 @@ pub(super) async fn open(args: OpenArgs, output: &OutputArgs) -> Result<Exit> {
     std::fs::create_dir_all(&args.directory)
         .map_err(|error| UsageError(format!("{} cannot be made: {error}", args.directory.display())))?;
     let ntfs = ntfs()?;
-    let (target, directory, prefix) = (args.target, args.directory.clone(), args.prefix);
+    // As paths are often written, from the root.
+    let prefix = args.prefix.trim_start_matches('/').to_owned();
+    let (target, directory) = (args.target, args.directory.clone());
     let extracted = tokio::task::spawn_blocking(move || {
         let medium = medium::open(&target, password.as_ref(), &ntfs)?;
         extract(medium.as_ref(), &prefix, &directory)
@@ -62,6 +64,10 @@ pub(super) async fn open(args: OpenArgs, output: &OutputArgs) -> Result<Exit> {
             HumanBytes(extracted.bytes),
             args.directory.display()
         ));
+    }
+    if extracted.files == 0 && !args.prefix.is_empty() {
+        say(&format!("ferry: nothing on the medium begins with {:?}", args.prefix));
+        return Ok(Exit::Different);
     }
     Ok(Exit::Done)
 }

@@ -138,12 +138,14 @@ fn show(status: &Answered, output: &OutputArgs) {
             ("job_id", "JobId"),
             ("job_type", "JobType"),
             ("location", "LocationCode"),
+            ("location_message", "LocationMessage"),
             ("progress", "ProgressCode"),
             ("progress_message", "ProgressMessage"),
             ("created", "CreationDate"),
             ("log_bucket", "LogBucket"),
             ("log_key", "LogKey"),
             ("signature", "Signature"),
+            ("signature_file_contents", "SignatureFileContents"),
             ("manifest", "CurrentManifest"),
         ];
         let mut value: Value =

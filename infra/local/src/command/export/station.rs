@@ -22,6 +22,8 @@ use super::service;
 use crate::args::{ExportPlace, OuterFs, OutputArgs, RunArgs, StationArgs, WriteArgs};
 use crate::exit::{Exit, UsageError, print, say};
 
+/// How long a queue that does not answer is left alone.
+const QUEUE_PAUSE: Duration = Duration::from_secs(10);
 /// How long a job's message stays hidden without a sign of life.
 const HIDDEN: Duration = Duration::from_mins(10);
 
@@ -70,9 +72,20 @@ pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &Output
     let queue = Arc::new(SqsQueue::connect(SqsQueueConfig::new(&args.queue)).await?);
     let options = options(&args.write)?;
     let mut worst = Exit::Done;
+    let mut is_first = true;
     loop {
-        let deliveries =
-            queue.receive(1, Duration::from_secs(if args.once { 1 } else { 20 }), HIDDEN).await?;
+        let received = queue.receive(1, Duration::from_secs(if args.once { 1 } else { 20 }), HIDDEN).await;
+        let deliveries = match received {
+            Ok(deliveries) => deliveries,
+            // A queue that was never reached is a mistake; one that was reached comes back.
+            Err(error) if is_first || args.once => return Err(error.into()),
+            Err(error) => {
+                say(&format!("ferry: the queue does not answer and is asked again: {}", error.chain()));
+                tokio::time::sleep(QUEUE_PAUSE).await;
+                continue;
+            }
+        };
+        is_first = false;
         if deliveries.is_empty() && args.once {
             return Ok(worst);
         }
@@ -100,13 +113,21 @@ pub(super) async fn pull(place: &ExportPlace, args: StationArgs, output: &Output
                 worst = exit;
             }
             // A device may be put right and a store come back: only a job that is over leaves the queue.
-            if station.is_over(&message.job).await? {
-                for deleted in queue.delete_batch(vec![delivery.receipt_handle]).await? {
-                    deleted?;
-                }
+            if let Err(error) = take_off(&station, &message.job, &queue, delivery.receipt_handle).await {
+                say(&format!("ferry: the message of job {} stays in the queue: {error:#}", message.job));
             }
         }
     }
+}
+
+/// Takes a job's message off the queue, once the job is over.
+async fn take_off(station: &Station, job: &JobId, queue: &SqsQueue, receipt_handle: String) -> Result<()> {
+    if station.is_over(job).await? {
+        for deleted in queue.delete_batch(vec![receipt_handle]).await? {
+            deleted?;
+        }
+    }
+    Ok(())
 }
 
 async fn station(place: &ExportPlace) -> Result<Station> {
