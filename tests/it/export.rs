@@ -1,6 +1,7 @@
 //! `ferry export`: jobs by hand and by hand-signed requests, onto a directory and into a container.
 
 mod archived;
+mod damaged;
 mod disk;
 mod killed;
 mod meanwhile;

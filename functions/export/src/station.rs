@@ -34,7 +34,7 @@ use ferry_device::ntfs::inside::InsideProgram;
 use ferry_device::plan::Plan;
 use ferry_device::target::disk::DeviceId;
 use ferry_device::target::{Target, Unauthorised};
-use ferry_device::verify::Verdict;
+use ferry_device::verify::{Scope, Verdict};
 use ferry_transfer::SharedStore;
 use time::Duration;
 
@@ -115,8 +115,8 @@ pub struct RunOptions {
     pub target: Target,
     /// The medium's size, where it is to be other than what the target has.
     pub capacity_bytes: Option<u64>,
-    /// Whether the medium is read back.
-    pub read_back: bool,
+    /// How much of the medium is read back; `None` for nothing.
+    pub read_back: Option<Scope>,
     /// How the device is known to be the manifest's.
     pub device_id: DeviceId,
     /// The file system that a whole disk gets, with the container as a file on it; `None` where the disk becomes the container.
@@ -292,11 +292,12 @@ impl Run<'_> {
         })?;
         let bag = BagInfo { job: self.id.to_string(), date: job.created.date().to_string() };
         feed::write(self, &plan, opened, arrangement, bag).await?;
-        let verdict = if self.options.read_back {
-            self.step(JobState::Verifying).await?;
-            Some(medium::read_back(self, seal.as_ref()).await?)
-        } else {
-            None
+        let verdict = match &self.options.read_back {
+            Some(scope) => {
+                self.step(JobState::Verifying).await?;
+                Some(medium::read_back(self, seal.as_ref(), scope.clone()).await?)
+            }
+            None => None,
         };
         self.step(JobState::Logging).await?;
         self.log(&plan, verdict).await

@@ -56,8 +56,8 @@ pub use self::events::{
 };
 pub use self::export::{
     CreateJobArgs, ExportArgs, ExportCommand, ExportPlace, JobArgs, JobType, LabelArgs, ListJobsArgs,
-    OpenArgs, OuterFs, PasswordArgs, ReleaseArgs, RunArgs, SecretsPlace, ServeArgs, SignArgs, SplitArgs,
-    StationArgs, UpdateJobArgs, VerifyMediumArgs, WriteArgs,
+    OpenArgs, OuterFs, PasswordArgs, ReadBack, ReleaseArgs, RunArgs, SecretsPlace, ServeArgs, SignArgs,
+    SplitArgs, StationArgs, UpdateJobArgs, VerifyMediumArgs, WriteArgs,
 };
 pub use self::history::{RunsArgs, UndeleteArgs, WhyArgs};
 pub use self::keys::KeyArgs;

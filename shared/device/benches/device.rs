@@ -17,7 +17,7 @@ use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::plan::{Object, Planner};
 use ferry_device::session::Session;
 use ferry_device::sink::ImageSink;
-use ferry_device::verify::verify;
+use ferry_device::verify::{Scope, verify};
 use ferry_device::volume::RawVolume;
 use sha2::{Digest, Sha256};
 
@@ -133,7 +133,7 @@ fn export(name: &str, objects: u64, size_bytes: u64) {
 fn verify_container(path: &Path, password: &Password) {
     let container = Container::open(RawVolume::open(path).unwrap(), password).unwrap();
     let reader = Reader::open(container).unwrap();
-    assert!(verify(&reader, &mut |_| {}).unwrap().is_right());
+    assert!(verify(&reader, &Scope::Full, &mut |_| Ok(())).unwrap().is_right());
 }
 
 fn main() {

@@ -25,6 +25,7 @@ pub enum Arrangement {
 const README: &str = ".export/README.txt";
 const OBJECTS: &str = ".export/objects.jsonl";
 const PLAIN_MANIFEST: &str = ".export/manifest-sha256.txt";
+const PLAIN_DOCUMENTS: &str = ".export/documents-sha256.txt";
 const BAG_MANIFEST: &str = "manifest-sha256.txt";
 const BAG_DECLARATION: &str = "bagit.txt";
 const BAG_INFO: &str = "bag-info.txt";
@@ -75,7 +76,7 @@ impl Arrangement {
     /// The paths of the documents, in the order in which they are written.
     pub fn documents(self) -> &'static [&'static str] {
         match self {
-            Self::Plain => &[PLAIN_MANIFEST, OBJECTS, README],
+            Self::Plain => &[PLAIN_MANIFEST, OBJECTS, README, PLAIN_DOCUMENTS],
             Self::BagIt => &[BAG_MANIFEST, OBJECTS, README, BAG_DECLARATION, BAG_INFO, BAG_TAG_MANIFEST],
         }
     }
@@ -93,6 +94,14 @@ impl Arrangement {
         match self {
             Self::Plain => PLAIN_MANIFEST,
             Self::BagIt => BAG_MANIFEST,
+        }
+    }
+
+    /// The list of the other documents' digests, written last. A bag's is RFC 8493's own.
+    pub fn documents_manifest(self) -> &'static str {
+        match self {
+            Self::Plain => PLAIN_DOCUMENTS,
+            Self::BagIt => BAG_TAG_MANIFEST,
         }
     }
 
@@ -305,7 +314,10 @@ fn readme(arrangement: Arrangement) -> String {
          Objects whose key cannot be a file name are in the recovery directory; their lines say why.\n"
     );
     if arrangement == Arrangement::BagIt {
-        text.push_str("The medium is a bag (RFC 8493); any BagIt tool checks it as a whole.\n");
+        text.push_str(
+            "The medium is a bag (RFC 8493); any BagIt tool checks it as a whole. A bag writes %, line feeds and carriage returns of a name as %25, %0A\n\
+             and %0D: sha256sum does not find such a file, `ferry export verify` does.\n",
+        );
     }
     text
 }

@@ -13,6 +13,7 @@ pub mod durable;
 mod error;
 pub mod export_log;
 pub mod ext4;
+pub mod extract;
 pub mod job;
 pub mod journal;
 pub mod manifest;

@@ -1,10 +1,10 @@
 //! A finished medium, read back.
 //!
-//! Owns: the seam between checks and what they read ([`Medium`]), its two kinds, and taking files out ([`extract`]). Does not own: what is right
-//! ([`crate::verify`]). Invariant: nothing is written to the medium, nothing outside the given directory.
+//! Owns: the seam between checks and what they read ([`Medium`]), its two kinds, and what a walk over them meets. Does not own: what is right
+//! ([`crate::verify`]). Invariant: nothing is written to the medium.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -33,13 +33,30 @@ pub struct Found {
     pub is_directory: bool,
 }
 
+/// What a walk comes to.
+#[derive(Debug)]
+pub enum Met {
+    /// A file or a directory.
+    Found(Found),
+    /// Something that is there and cannot be read.
+    Damaged {
+        /// Relative to the root; a directory's own where part of its list is lost.
+        path: String,
+        /// Why.
+        error: Error,
+    },
+}
+
+/// Takes what a walk meets.
+pub type Visit<'a> = &'a mut dyn FnMut(Met) -> Result<()>;
+
 /// Files by their path.
 pub trait Medium {
     /// Reads a file from front to back; `false` where there is none.
     fn read(&self, path: &str, take: Take<'_>) -> Result<bool>;
 
-    /// Meets everything, directories before what is in them.
-    fn walk(&self, visit: &mut dyn FnMut(Found) -> Result<()>) -> Result<()>;
+    /// Meets everything, directories before what is in them. What is damaged does not end it.
+    fn walk(&self, visit: Visit<'_>) -> Result<()>;
 }
 
 impl<V: Volume> Medium for Reader<V> {
@@ -53,16 +70,20 @@ impl<V: Volume> Medium for Reader<V> {
         }
     }
 
-    fn walk(&self, visit: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
+    fn walk(&self, visit: Visit<'_>) -> Result<()> {
         Self::walk(self, &mut |path, node| {
             if path == LOST_AND_FOUND {
                 return Ok(());
             }
-            visit(Found {
-                path: path.to_owned(),
-                size_bytes: if node.is_directory() { 0 } else { node.size_bytes() },
-                modified_unix_secs: node.modified_unix_secs(),
-                is_directory: node.is_directory(),
+            let path = path.to_owned();
+            visit(match node {
+                Ok(node) => Met::Found(Found {
+                    path,
+                    size_bytes: if node.is_directory() { 0 } else { node.size_bytes() },
+                    modified_unix_secs: node.modified_unix_secs(),
+                    is_directory: node.is_directory(),
+                }),
+                Err(error) => Met::Damaged { path, error },
             })
         })
     }
@@ -108,7 +129,9 @@ fn open_volume(path: &Path, password: Option<&Password>, ntfs: &InsideProgram) -
 fn only_container(directory: &Path) -> Result<PathBuf> {
     let is_container = |path: &PathBuf| {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        CONTAINER_ENDINGS.contains(&ending)
+        // A Mac puts a file of its own beside each: ._TC44P.hc.
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        CONTAINER_ENDINGS.contains(&ending) && !is_hidden
     };
     let mut found: Vec<PathBuf> = std::fs::read_dir(directory)
         .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
@@ -148,33 +171,46 @@ impl MountedMedium {
         Self { root: root.to_owned(), ignored: ignored.iter().map(|name| (*name).to_owned()).collect() }
     }
 
-    fn walk_directory(
-        &self,
-        directory: &Path,
-        path: &str,
-        visit: &mut dyn FnMut(Found) -> Result<()>,
-    ) -> Result<()> {
+    fn walk_directory(&self, directory: &Path, path: &str, visit: Visit<'_>) -> Result<()> {
         // What is met is not kept, since there may be millions in one directory. Directories wait until this one is closed, for the sake of deep ones, or
         // until they are many.
         let mut waiting: Vec<(PathBuf, String)> = Vec::new();
-        let enter = |waiting: &mut Vec<(PathBuf, String)>, visit: &mut dyn FnMut(Found) -> Result<()>| {
+        let enter = |waiting: &mut Vec<(PathBuf, String)>, visit: Visit<'_>| {
             waiting.drain(..).try_for_each(|(child, below)| self.walk_directory(&child, &below, visit))
         };
-        for child in std::fs::read_dir(directory).map_err(Error::io("list", directory))? {
-            let child = child.map_err(Error::io("list", directory))?.path();
+        let damaged = |path: &str, doing: &str, of: &Path, error: std::io::Error| Met::Damaged {
+            path: path.to_owned(),
+            error: Error::io(doing, of)(error),
+        };
+        let children = match std::fs::read_dir(directory) {
+            Ok(children) => children,
+            Err(error) => return visit(damaged(path, "list", directory, error)),
+        };
+        for child in children {
+            let child = match child {
+                Ok(child) => child.path(),
+                // Behind it nothing more is told.
+                Err(error) => return visit(damaged(path, "list", directory, error)),
+            };
             let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_empty() && self.ignored.contains(&name) {
                 continue;
             }
-            let metadata = std::fs::symlink_metadata(&child).map_err(Error::io("look at", &child))?;
             let below = if path.is_empty() { name } else { format!("{path}/{name}") };
+            let metadata = match std::fs::symlink_metadata(&child) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    visit(damaged(&below, "look at", &child, error))?;
+                    continue;
+                }
+            };
             let modified = metadata.modified().ok();
-            visit(Found {
+            visit(Met::Found(Found {
                 path: below.clone(),
                 size_bytes: if metadata.is_dir() { 0 } else { metadata.len() },
                 modified_unix_secs: modified.map_or(0, unix_secs),
                 is_directory: metadata.is_dir(),
-            })?;
+            }))?;
             if metadata.is_dir() {
                 waiting.push((child, below));
                 if waiting.len() == WAITING_DIRECTORIES {
@@ -204,7 +240,7 @@ impl Medium for MountedMedium {
         }
     }
 
-    fn walk(&self, visit: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
+    fn walk(&self, visit: Visit<'_>) -> Result<()> {
         self.walk_directory(&self.root, "", visit)
     }
 }
@@ -213,7 +249,7 @@ impl Medium for MountedMedium {
 ///
 /// # Errors
 /// `Corrupt` when it leads out of it.
-fn below(root: &Path, path: &str) -> Result<PathBuf> {
+pub(crate) fn below(root: &Path, path: &str) -> Result<PathBuf> {
     let relative = Path::new(path);
     if relative.components().all(|component| matches!(component, Component::Normal(_))) {
         Ok(root.join(relative))
@@ -222,58 +258,10 @@ fn below(root: &Path, path: &str) -> Result<PathBuf> {
     }
 }
 
-fn unix_secs(time: SystemTime) -> i64 {
+pub(crate) fn unix_secs(time: SystemTime) -> i64 {
     let secs = |distance: Duration| i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => secs(after),
         Err(before) => -secs(before.duration()),
     }
-}
-
-/// What was taken out of a medium.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Extracted {
-    /// Files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-/// Copies everything whose path begins with `prefix` into `directory`, which exists.
-///
-/// # Errors
-/// `Refused` when a file is there already: nothing is overwritten.
-pub fn extract(medium: &dyn Medium, prefix: &str, directory: &Path) -> Result<Extracted> {
-    let mut extracted = Extracted::default();
-    medium.walk(&mut |found| {
-        if !found.path.starts_with(prefix) {
-            return Ok(());
-        }
-        let path = below(directory, &found.path)?;
-        if found.is_directory {
-            return std::fs::create_dir_all(&path).map_err(Error::io("create", &path));
-        }
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        }
-        let mut file = File::create_new(&path).map_err(|e| {
-            if e.kind() == std::io::ErrorKind::AlreadyExists {
-                Error::new(ErrorKind::Refused, format!("{} exists and is not overwritten", path.display()))
-            } else {
-                Error::io("create", &path)(e)
-            }
-        })?;
-        medium.read(&found.path, &mut |data| file.write_all(data).map_err(Error::io("write", &path)))?;
-        let distance = Duration::from_secs(found.modified_unix_secs.unsigned_abs());
-        let modified = if found.modified_unix_secs < 0 {
-            SystemTime::UNIX_EPOCH - distance
-        } else {
-            SystemTime::UNIX_EPOCH + distance
-        };
-        file.set_modified(modified).map_err(Error::io("set the time of", &path))?;
-        extracted.files += 1;
-        extracted.bytes += found.size_bytes;
-        Ok(())
-    })?;
-    Ok(extracted)
 }

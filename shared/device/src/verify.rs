@@ -1,56 +1,43 @@
 //! Whether a medium still holds what it should, told by the medium alone.
 //!
-//! Owns: comparing every file with the list of digests on the medium, and the files with the list. Does not own: reading. Invariants: needs neither
-//! the source nor the work directory nor the network; every listed file is read to its end; memory does not grow with the list.
+//! Owns: comparing every file, or a sample of them, with the lists of digests on the medium, and the files with the lists. Does not own: reading. Invariants: needs neither the source nor the work
+//! directory nor the network; every listed file of the sample is read to its end, and every document; what is damaged is told and does not keep the rest from being checked; a sample
+//! never looks like the whole; memory does not grow with the list.
+
+mod problem;
+mod scope;
+
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::documents::{Arrangement, hex};
 use crate::error::{Error, ErrorKind, Result};
-use crate::medium::Medium;
+use crate::medium::{Medium, Met};
+
+pub use self::problem::Problem;
+pub use self::scope::{BadShare, Scope, Share};
 
 /// Problems that are told one by one; the others are counted.
 const TOLD: usize = 1000;
 /// The longest line of a list: a digest and a path, escaped.
 const LINE_MAX: usize = 16_384;
 
-/// What is wrong with one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "problem", rename_all = "snake_case")]
-pub enum Problem {
-    /// It is listed and not there.
-    Missing {
-        /// Its path.
-        path: String,
-    },
-    /// Its bytes are others.
-    Differs {
-        /// Its path.
-        path: String,
-    },
-    /// It cannot be read.
-    Unreadable {
-        /// Its path.
-        path: String,
-        /// Why.
-        message: String,
-    },
-    /// More files are there than are listed.
-    Unlisted {
-        /// How many.
-        files: u64,
-    },
-}
-
 /// The outcome of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
+    /// How much was read: `full`, or `sample` and a share.
+    pub scope: String,
+    /// Files that are listed.
+    pub listed_files: u64,
     /// Files whose digest is right.
     pub right_files: u64,
     /// Files that are listed and not there.
     pub missing_files: u64,
-    /// Bytes read.
+    /// Documents of the export itself whose digest is right: metadata, notes.
+    pub right_documents: u64,
+    /// Bytes of the objects' files that were read.
     pub bytes: u64,
     /// All problems.
     pub wrong: u64,
@@ -59,7 +46,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether everything is as it should be.
+    /// Whether everything that was read is as it should be.
     pub fn is_right(&self) -> bool {
         self.wrong == 0
     }
@@ -72,39 +59,82 @@ impl Verdict {
     }
 }
 
-/// Reads everything on `medium` and compares. `progress` is told the bytes read so far.
+/// Reads what the scope asks for of everything on `medium` and compares. `progress` is told the bytes read so far, and may end the check by an error.
 ///
 /// # Errors
 /// `Corrupt` when there is no list of digests: then this is no medium of an export.
-pub fn verify(medium: &dyn Medium, progress: &mut dyn FnMut(u64)) -> Result<Verdict> {
+pub fn verify(
+    medium: &dyn Medium,
+    scope: &Scope,
+    progress: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Verdict> {
     for arrangement in [Arrangement::Plain, Arrangement::BagIt] {
-        let mut verdict = Verdict::default();
-        let mut listed = 0;
+        let mut verdict = Verdict { scope: scope.to_string(), ..Verdict::default() };
         let found = each_line(medium, arrangement.manifest(), &mut |line| {
             let (sha256, path) = arrangement.parse_manifest_line(line)?;
-            listed += 1;
-            check(medium, &path, &sha256, &mut verdict);
-            progress(verdict.bytes);
-            Ok(())
+            let is_first = verdict.listed_files == 0;
+            verdict.listed_files += 1;
+            if (is_first || scope.selects(&path)) && check(medium, &path, &sha256, &mut verdict) {
+                verdict.right_files += 1;
+            }
+            progress(verdict.bytes)
         })?;
         if !found {
             continue;
         }
-        let mut there = 0;
-        medium.walk(&mut |found| {
-            there += u64::from(!found.is_directory);
-            Ok(())
+        let mut documents = 0;
+        let has_list = each_line(medium, arrangement.documents_manifest(), &mut |line| {
+            let (sha256, path) = Arrangement::BagIt.parse_manifest_line(line)?;
+            documents += 1;
+            // The totals are the objects' own.
+            let (bytes, missing_files) = (verdict.bytes, verdict.missing_files);
+            if check(medium, &path, &sha256, &mut verdict) {
+                verdict.right_documents += 1;
+            }
+            (verdict.bytes, verdict.missing_files) = (bytes, missing_files);
+            progress(bytes)
         })?;
-        let expected = listed - verdict.missing_files + arrangement.documents().len() as u64;
-        if there > expected {
-            verdict.tell(Problem::Unlisted { files: there - expected });
-        }
+        // The list itself is in no list; media of earlier versions have none.
+        let documents = if has_list { documents + 1 } else { arrangement.documents().len() as u64 - 1 };
+        compare_names(medium, documents, scope, &mut verdict)?;
         return Ok(verdict);
     }
     Err(Error::corrupt("no list of digests is on the medium; is it an export at all?"))
 }
 
-fn check(medium: &dyn Medium, path: &str, expected: &str, verdict: &mut Verdict) {
+/// Meets everything that is there, and counts.
+fn compare_names(medium: &dyn Medium, documents: u64, scope: &Scope, verdict: &mut Verdict) -> Result<()> {
+    let told: HashSet<String> =
+        verdict.problems.iter().filter_map(Problem::path).map(str::to_owned).collect();
+    let mut there = 0;
+    let mut damaged_files = 0;
+    medium.walk(&mut |met| {
+        match met {
+            Met::Found(found) => there += u64::from(!found.is_directory),
+            Met::Damaged { path, error } => {
+                damaged_files += 1;
+                if !told.contains(&path) {
+                    verdict.tell(Problem::unreadable(&path, &error));
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let expected = verdict.listed_files - verdict.missing_files + documents;
+    if there > expected {
+        verdict.tell(Problem::Unlisted { files: there - expected });
+    }
+    // A sample looks for no single file, so those that are gone are only counted.
+    let lost = expected.saturating_sub(there + damaged_files);
+    if *scope != Scope::Full && lost > 0 {
+        verdict.missing_files += lost;
+        verdict.tell(Problem::Lost { files: lost });
+    }
+    Ok(())
+}
+
+/// Reads one file; whether it is as it should be.
+fn check(medium: &dyn Medium, path: &str, expected: &str, verdict: &mut Verdict) -> bool {
     let mut sha256 = Sha256::new();
     let mut bytes = 0;
     let read = medium.read(path, &mut |data| {
@@ -113,19 +143,16 @@ fn check(medium: &dyn Medium, path: &str, expected: &str, verdict: &mut Verdict)
         Ok(())
     });
     verdict.bytes += bytes;
-    let path = path.to_owned();
     match read {
-        Ok(true) if hex(&sha256.finalize()) == expected => verdict.right_files += 1,
-        Ok(true) => verdict.tell(Problem::Differs { path }),
+        Ok(true) if hex(&sha256.finalize()) == expected => return true,
+        Ok(true) => verdict.tell(Problem::Differs { path: path.to_owned() }),
         Ok(false) => {
             verdict.missing_files += 1;
-            verdict.tell(Problem::Missing { path });
+            verdict.tell(Problem::Missing { path: path.to_owned() });
         }
-        Err(e) => {
-            let cause = std::error::Error::source(&e).map_or(String::new(), |cause| format!(": {cause}"));
-            verdict.tell(Problem::Unreadable { path, message: format!("{e}{cause}") });
-        }
+        Err(error) => verdict.tell(Problem::unreadable(path, &error)),
     }
+    false
 }
 
 /// Gives the lines of a text file; `false` where there is none.

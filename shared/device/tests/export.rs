@@ -10,15 +10,16 @@ use ferry_device::container::{Container, Format, Luks2Kdf, Password, SystemEntro
 use ferry_device::documents::{Arrangement, BagInfo, reserve_bytes};
 use ferry_device::export_log::{LogWriter, Report, write_planned};
 use ferry_device::ext4::{Identity, Layout, Reader, Size};
+use ferry_device::extract::extract;
 use ferry_device::journal::{Attributes, Journal, Outcome};
-use ferry_device::medium::{self, Medium, MountedMedium, extract};
+use ferry_device::medium::{self, Medium, MountedMedium};
 use ferry_device::naming::{FileSystem, NamingRules};
 use ferry_device::ntfs::inside::InsideProgram;
 use ferry_device::plan::{Object, Plan, Planner};
 use ferry_device::session::Session;
 use ferry_device::sink::{DirectorySink, ImageSink, Sink};
 use ferry_device::target::Target;
-use ferry_device::verify::{Problem, verify};
+use ferry_device::verify::{Problem, Scope, verify};
 use ferry_device::volume::{RawVolume, Volume};
 use proptest::prelude::*;
 
@@ -132,7 +133,7 @@ fn an_image_is_read_back_and_verified_in_both_arrangements() {
         let (plan, image) = image_of(work.path(), arrangement, &[]);
         let reader = Reader::open(RawVolume::open(&image).unwrap()).unwrap();
         check_all(&plan, &reader);
-        let verdict = verify(&reader, &mut |_| {}).unwrap();
+        let verdict = verify(&reader, &Scope::Full, &mut |_| Ok(())).unwrap();
         assert!(verdict.is_right(), "{verdict:?}");
         assert_eq!(verdict.right_files, 705);
         assert_eq!(verdict.bytes, plan.summary().bytes);
@@ -142,7 +143,7 @@ fn an_image_is_read_back_and_verified_in_both_arrangements() {
         assert_eq!(extracted.files, 705 + arrangement.documents().len() as u64);
         let mounted = MountedMedium::new(out.path(), &[]);
         check_all(&plan, &mounted);
-        assert!(verify(&mounted, &mut |_| {}).unwrap().is_right());
+        assert!(verify(&mounted, &Scope::Full, &mut |_| Ok(())).unwrap().is_right());
         let node = reader.find(plan.entries().unwrap().next().unwrap().unwrap().place.path().as_str());
         assert_eq!(node.unwrap().unwrap().modified_unix_secs(), 1_500_000_000);
     }
@@ -161,7 +162,7 @@ fn a_changed_bit_a_lost_file_and_a_foreign_one_are_told() {
     std::fs::remove_file(at("object-0600")).unwrap();
     std::fs::write(at("foreign"), b"x").unwrap();
     std::fs::write(at("foreign too"), b"x").unwrap();
-    let verdict = verify(&MountedMedium::new(out.path(), &[]), &mut |_| {}).unwrap();
+    let verdict = verify(&MountedMedium::new(out.path(), &[]), &Scope::Full, &mut |_| Ok(())).unwrap();
     assert_eq!(
         verdict.problems,
         [
@@ -198,7 +199,7 @@ fn a_directory_takes_the_same_export() {
     session.finish(Arrangement::Plain, &bag()).unwrap();
     let medium = MountedMedium::new(target.path(), &[]);
     check_all(&plan, &medium);
-    assert!(verify(&medium, &mut |_| {}).unwrap().is_right());
+    assert!(verify(&medium, &Scope::Full, &mut |_| Ok(())).unwrap().is_right());
 }
 
 /// Two objects, the first of which comes three times and the second not at all.
@@ -251,7 +252,7 @@ fn an_object_that_changed_leaves_zeros_and_is_told() {
             assert!(medium.read(&format!("bucket/{path}"), take).unwrap());
             assert!(read == wanted, "{path}");
         }
-        assert!(verify(medium.as_ref(), &mut |_| {}).unwrap().is_right());
+        assert!(verify(medium.as_ref(), &Scope::Full, &mut |_| Ok(())).unwrap().is_right());
     }
 }
 
@@ -272,7 +273,7 @@ fn attributes_that_have_no_room_are_left_out_and_told_and_the_medium_is_whole() 
     }
     session.finish(Arrangement::BagIt, &bag()).unwrap();
     let medium = medium::open(&Target::Image(image), None, &nobody()).unwrap();
-    assert!(verify(medium.as_ref(), &mut |_| {}).unwrap().is_right());
+    assert!(verify(medium.as_ref(), &Scope::Full, &mut |_| Ok(())).unwrap().is_right());
     let report = Report::of(&plan, "TC44P").unwrap();
     assert!((2000..3000).contains(&report.without_attributes), "{report:?}");
     assert!(report.has_errors());
@@ -304,7 +305,7 @@ fn inside_a_container_a_resumed_export_is_the_same_and_a_fresh_decryptor_reads_i
         let directory = Target::Directory(work.path().to_owned());
         let medium = medium::open(&directory, Some(&password), &nobody()).unwrap();
         check_all(&plan, &*medium);
-        assert!(verify(&*medium, &mut |_| {}).unwrap().is_right());
+        assert!(verify(&*medium, &Scope::Full, &mut |_| Ok(())).unwrap().is_right());
         let kind = |password| medium::open(&directory, password, &nobody()).map(|_| ()).unwrap_err().kind();
         let wrong = Password::new("wrong");
         assert_eq!(kind(Some(&wrong)), ErrorKind::WrongPassword);

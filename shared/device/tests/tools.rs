@@ -26,7 +26,7 @@ use ferry_device::session::Session;
 use ferry_device::sink::DirectorySink;
 use ferry_device::target::disk::Disk;
 use ferry_device::target::signature_of_disk;
-use ferry_device::verify::verify;
+use ferry_device::verify::{Scope, verify};
 use ferry_device::volume::{RawVolume, Volume};
 
 /// The bytes of the object of this number.
@@ -341,7 +341,7 @@ fn write_and_verify_ntfs(programs: &Programs, plan: &Plan, image: &Path, root: &
 fn verify_ntfs(programs: &Programs, image: &Path, root: &Path) {
     let mounted = programs.mount(image, root, Access::Read).unwrap();
     let medium = MountedMedium::new(mounted.directory(), &["System Volume Information"]);
-    let verdict = verify(&medium, &mut |_| {}).unwrap();
+    let verdict = verify(&medium, &Scope::Full, &mut |_| Ok(())).unwrap();
     assert!(verdict.is_right(), "{verdict:?}");
     assert_eq!(verdict.right_files, 10);
     mounted.unmount().unwrap();

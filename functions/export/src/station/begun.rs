@@ -96,7 +96,7 @@ mod tests {
         let onto = |target: Target| RunOptions {
             target,
             capacity_bytes: None,
-            read_back: true,
+            read_back: None,
             device_id: DeviceId::Serial,
             outer: None,
             ntfs: InsideProgram { program: PathBuf::new(), arguments: Vec::new() },

@@ -28,7 +28,7 @@ use ferry_device::target::in_use::{InUse, mount_of, mounts};
 use ferry_device::target::names::check_names_of_ext4;
 use ferry_device::target::outer::OuterMount;
 use ferry_device::target::{HOW_TO_OPEN, Target, authorise, check_empty, how_to_open};
-use ferry_device::verify::{Verdict, verify};
+use ferry_device::verify::{Scope, Verdict, verify};
 use ferry_device::volume::{RawVolume, Volume as _};
 use ferry_device::{Error, ErrorKind, Result};
 use sha2::{Digest as _, Sha256};
@@ -374,12 +374,14 @@ fn container(
 pub(super) async fn read_back(
     run: &Run<'_>,
     seal: Option<&Seal>,
+    scope: Scope,
 ) -> std::result::Result<Verdict, StationError> {
     let options = run.options;
     let (target, outer) = (options.target.clone(), options.outer);
     let (job_id, format) = (run.id.to_string(), Seal::format(seal));
     let password = seal.map(Seal::password);
     let (ntfs, work) = (options.ntfs.clone(), run.work.clone());
+    let standing = Arc::clone(&run.standing);
     let read = tokio::task::spawn_blocking(move || {
         let mount = match outer {
             Some(file_system) => Some(outer::read(file_system, target.path(), &work)?),
@@ -397,11 +399,17 @@ pub(super) async fn read_back(
             other => other.clone(),
         };
         // The medium is closed before the disk that it is on is unmounted.
-        let verdict = medium::open(&stored, password.as_ref(), &ntfs)
-            .and_then(|medium| verify(medium.as_ref(), &mut |_| {}));
+        let verdict = medium::open(&stored, password.as_ref(), &ntfs).and_then(|medium| {
+            verify(medium.as_ref(), &scope, &mut |_| match standing.check() {
+                Ok(()) => Ok(()),
+                // Why is told by whoever waits for this.
+                Err(_) => Err(Error::invalid("the reading back was called off")),
+            })
+        });
         mount.map_or(Ok(()), OuterMount::unmount)?;
         verdict
     });
     let verdict = read.await.map_err(|lost| StationError::Stopped(format!("reading back ended: {lost}")))?;
+    run.standing.check()?;
     Ok(verdict?)
 }

@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use ferry_cloud::CredentialRef;
 use ferry_device::job::JobId;
 use ferry_device::target::Target;
+use ferry_device::verify::{BadShare, Share};
 use ferry_transfer::task::Location;
 
 use super::{ConfigArgs, RefParser, Size};
@@ -148,6 +149,32 @@ pub enum ExportCommand {
     /// Show the inside of a container to ntfs-3g: what `run`, `verify` and `open` start for themselves
     #[command(hide = true)]
     ShowInside,
+}
+
+/// How much of a medium is read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadBack {
+    /// All of it.
+    Full,
+    /// Nothing.
+    Nothing,
+    /// So many of the files.
+    Sample(Share),
+}
+
+impl FromStr for ReadBack {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "full" => Ok(Self::Full),
+            "none" => Ok(Self::Nothing),
+            _ => match text.strip_prefix("sample=") {
+                Some(share) => share.parse().map(Self::Sample).map_err(|bad: BadShare| bad.to_string()),
+                None => Err("write full, none or sample=1%".to_owned()),
+            },
+        }
+    }
 }
 
 /// What a disk is formatted with.
@@ -308,8 +335,11 @@ pub struct WriteArgs {
     /// The serial number of the disk that block: erases, instead of typing it when asked
     #[arg(long, value_name = "SERIAL")]
     pub yes_erase: Option<String>,
-    /// Do not read the medium back
-    #[arg(long)]
+    /// How much of the medium is read back: full, none, or sample=1% of the files and all documents
+    #[arg(long, value_name = "HOW-MUCH", default_value = "full", conflicts_with = "no_verify")]
+    pub verify: ReadBack,
+    /// As --verify none
+    #[arg(long, hide = true)]
     pub no_verify: bool,
     /// A topic of SNS that is told how the job ended: arn:aws:sns:REGION:ACCOUNT:NAME
     #[arg(long, value_name = "ARN")]
@@ -372,6 +402,9 @@ pub struct VerifyMediumArgs {
     /// dir:MOUNTED-ROOT, image:FILE, block:DEVICE or plain:DIR
     #[arg(value_name = "TARGET")]
     pub target: Target,
+    /// Read only so many of the files, and all documents: 1%
+    #[arg(long, value_name = "SHARE")]
+    pub sample: Option<Share>,
     /// What opens it.
     #[command(flatten)]
     pub password: PasswordArgs,

@@ -237,7 +237,11 @@ pub(super) fn open<V: Volume>(volume: &V, password: &Password) -> Result<Opened>
         .ok_or_else(|| Error::corrupt("the LUKS2 container is cut off"))?;
     let expected = metadata.digests.get("0").ok_or_else(|| unsupported("no digest 0"))?;
     let digest_salt = BASE64.decode(&expected.salt).map_err(|_| unsupported("an odd salt"))?;
-    for slot in metadata.keyslots.values() {
+    if expected.iterations > ITERATIONS_MAX {
+        return Err(unsupported("an odd digest"));
+    }
+    // LUKS2 has 32 key slots.
+    for slot in metadata.keyslots.values().take(32) {
         let area_offset: u64 = slot.area.offset.parse().map_err(|_| unsupported("an odd key slot"))?;
         if slot.key_size != KEY_BYTES || slot.area.encryption != CIPHER || slot.af.stripes != STRIPES {
             continue;
@@ -276,18 +280,26 @@ fn read_metadata<V: Volume>(volume: &V) -> Result<Metadata> {
     Err(Error::corrupt("neither copy of the LUKS2 header is whole"))
 }
 
+/// What opening takes at most, whoever made the header: cryptsetup's own limit of memory (`CRYPT_KDF_MAX_MEMORY`, 4 GiB), and minutes of one core.
+const MEMORY_KIBIBYTES_MAX: u32 = 4 << 20;
+const TIME_MAX: u32 = 1000;
+const ITERATIONS_MAX: u32 = 100_000_000;
+
 fn derive(kdf: &Kdf, password: &Password) -> Result<Zeroizing<[u8; KEY_BYTES]>> {
     let odd = || Error::invalid("the LUKS2 key slot has an odd derivation");
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     match kdf {
         Kdf::Argon2id { time, memory, cpus, salt } => {
+            if *memory > MEMORY_KIBIBYTES_MAX || *time > TIME_MAX {
+                return Err(odd());
+            }
             let salt = BASE64.decode(salt).map_err(|_| odd())?;
             let params = argon2::Params::new(*memory, *time, *cpus, Some(KEY_BYTES)).map_err(|_| odd())?;
             argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
                 .hash_password_into(password.as_bytes(), &salt, &mut *key)
                 .map_err(|_| odd())?;
         }
-        Kdf::Pbkdf2 { hash, iterations, salt } if hash == "sha256" => {
+        Kdf::Pbkdf2 { hash, iterations, salt } if hash == "sha256" && *iterations <= ITERATIONS_MAX => {
             let salt = BASE64.decode(salt).map_err(|_| odd())?;
             pbkdf2_hmac::<Sha256>(password.as_bytes(), &salt, *iterations, &mut *key);
         }

@@ -1,18 +1,18 @@
 //! Reading an image back without mounting it.
 //!
 //! Owns: finding a path, listing a tree and reading a file of an image that [`super::Writer`] made. Does not own: images of other programs,
-//! which may use features that are refused here. Invariants: nothing is believed without its checksum: superblock, inodes and directories;
-//! memory is a few blocks.
+//! which may use features that are refused here. Invariants: nothing is believed without its checksum: superblock, inodes and directories; and since whoever makes an image makes its
+//! checksums, no number of it is believed either: whatever it says, reading ends; memory is a few blocks.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::checksum::Seed;
 use super::field::{get16, get32, get64_split};
 use super::geometry::DESCRIPTOR;
 use super::hash::hash;
 use super::superblock::{CHECKSUM_AT, INCOMPAT, MAGIC, MAGIC_AT, SUPERBLOCK_AT, SUPERBLOCK_BYTES};
-use super::{BLOCK, BLOCK_BYTES, INODE, ROOT_INODE};
+use super::{BLOCK, BLOCK_BYTES, FILE_MAX_BYTES, INODE, ROOT_INODE};
 use crate::error::{Error, Result};
 use crate::volume::Volume;
 
@@ -23,6 +23,12 @@ const S_IFMT: u16 = 0xf000;
 const S_IFDIR: u16 = 0x4000;
 const S_IFREG: u16 = 0x8000;
 const TAIL: usize = BLOCK - 12;
+/// A bitmap of one block has no more.
+const INODES_PER_GROUP_MAX: u32 = 32_768;
+/// Linux's `EXT4_MAX_EXTENT_DEPTH`.
+const EXTENT_DEPTH_MAX: u16 = 5;
+/// Damaged blocks of one directory after which the rest of it is not looked at.
+const DAMAGED_BLOCKS_MAX: u32 = 16;
 
 /// A file or directory of the image.
 #[derive(Debug, Clone)]
@@ -88,13 +94,17 @@ impl<V: Volume> Reader<V> {
         if get32(raw, 96) != INCOMPAT || usize::from(get16(raw, 88)) != INODE || get32(raw, 24) != 2 {
             return Err(Error::invalid("this ext4 file system was not made by Ferry; mount it instead"));
         }
+        let (inodes, inodes_per_group) = (get32(raw, 0), get32(raw, 40));
+        if !(1..=INODES_PER_GROUP_MAX).contains(&inodes_per_group) || inodes < ROOT_INODE {
+            return Err(Error::corrupt("the superblock has numbers that no file system has"));
+        }
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&raw[104..120]);
         Ok(Self {
             seed: Seed::of_file_system(&uuid),
             hash_seed: [get32(raw, 236), get32(raw, 240), get32(raw, 244), get32(raw, 248)],
-            inodes: get32(raw, 0),
-            inodes_per_group: get32(raw, 40),
+            inodes,
+            inodes_per_group,
             cache: RefCell::new(HashMap::new()),
             volume,
         })
@@ -120,31 +130,53 @@ impl<V: Volume> Reader<V> {
         Ok(Some(node))
     }
 
-    /// Everything below the root in depth, directories before what is in them. `visit` says whether to go on.
-    pub fn walk(&self, visit: &mut dyn FnMut(&str, &Node) -> Result<()>) -> Result<()> {
-        let root = self.root()?;
-        self.walk_directory(&root, "", visit)
-    }
-
-    fn walk_directory(
-        &self,
-        directory: &Node,
-        path: &str,
-        visit: &mut dyn FnMut(&str, &Node) -> Result<()>,
-    ) -> Result<()> {
-        for logical in 0..directory.size_bytes / BLOCK_BYTES {
-            let Some(block) = self.directory_block(directory, logical)? else { continue };
-            for (inode, name) in Entries::of(&block) {
-                if matches!(name, b"." | b"..") {
+    /// Everything below the root in depth, directories before what is in them; what cannot be read is met as an error, and the walk goes on.
+    ///
+    /// # Errors
+    /// `Corrupt` where the root is damaged or directories lead in circles; whatever `visit` ends with.
+    pub fn walk(&self, visit: &mut dyn FnMut(&str, Result<&Node>) -> Result<()>) -> Result<()> {
+        let mut levels = vec![Level::new(String::new(), self.root()?)];
+        let mut met: u32 = 0;
+        while let Some(level) = levels.last_mut() {
+            let Some((inode, name)) = level.entries.pop_front() else {
+                if level.next_block == level.directory.size_bytes / BLOCK_BYTES {
+                    levels.pop();
                     continue;
                 }
-                let name = std::str::from_utf8(name).map_err(|_| Error::corrupt("a name is not UTF-8"))?;
-                let child = self.node(inode)?;
-                let below = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-                visit(&below, &child)?;
-                if child.is_directory {
-                    self.walk_directory(&child, &below, visit)?;
+                let block = self.directory_block(&level.directory, level.next_block);
+                level.next_block += 1;
+                match block {
+                    Ok(Some(block)) => {
+                        level.entries.extend(Entries::of(&block).map(|(inode, name)| (inode, name.to_vec())));
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        level.damaged_blocks += 1;
+                        if level.damaged_blocks == DAMAGED_BLOCKS_MAX {
+                            level.next_block = level.directory.size_bytes / BLOCK_BYTES;
+                        }
+                        visit(&level.path, Err(error))?;
+                    }
                 }
+                continue;
+            };
+            if matches!(name.as_slice(), b"." | b"..") {
+                continue;
+            }
+            // Without links every inode is in one directory.
+            met += 1;
+            if met > self.inodes {
+                return Err(Error::corrupt("the directories lead in circles"));
+            }
+            let path = level.below(&String::from_utf8_lossy(&name));
+            match self.node(inode) {
+                Ok(child) => {
+                    visit(&path, Ok(&child))?;
+                    if child.is_directory {
+                        levels.push(Level::new(path, child));
+                    }
+                }
+                Err(error) => visit(&path, Err(error))?,
             }
         }
         Ok(())
@@ -185,7 +217,7 @@ impl<V: Volume> Reader<V> {
         let at = group as usize % descriptors * DESCRIPTOR;
         let table = get64_split(&block[at..at + DESCRIPTOR], 8, 40);
         let in_block = BLOCK / INODE;
-        let block = self.block(table + u64::from(index) / in_block as u64)?;
+        let block = self.block(table.saturating_add(u64::from(index) / in_block as u64))?;
         let at = index as usize % in_block * INODE;
         let mut raw = [0; INODE];
         raw.copy_from_slice(&block[at..at + INODE]);
@@ -196,6 +228,10 @@ impl<V: Volume> Reader<V> {
         if self.seed.of_inode(inode).checksum(&[&raw]) != expected || !matches!(mode, S_IFDIR | S_IFREG) {
             return Err(Error::corrupt(format!("inode {inode} is damaged")));
         }
+        let size_bytes = get64_split(&raw, 4, 108);
+        if size_bytes > FILE_MAX_BYTES {
+            return Err(Error::corrupt(format!("inode {inode} says that it has {size_bytes} bytes")));
+        }
         let mut root = [0; 60];
         root.copy_from_slice(&raw[40..100]);
         let seconds = i64::from(get32(&raw, 16).cast_signed());
@@ -203,7 +239,7 @@ impl<V: Volume> Reader<V> {
             inode,
             is_directory: mode == S_IFDIR,
             is_indexed: get32(&raw, 32) & FLAG_INDEXED != 0,
-            size_bytes: get64_split(&raw, 4, 108),
+            size_bytes,
             modified_unix_secs: seconds + (i64::from(get32(&raw, 136) & 3) << 32),
             root,
         })
@@ -211,15 +247,23 @@ impl<V: Volume> Reader<V> {
 
     /// The stretches of a file, front to back.
     fn stretches(&self, node: &Node, each: &mut dyn FnMut(Stretch) -> Result<()>) -> Result<()> {
-        self.descend(&node.root, node.inode, each)
+        self.descend(&node.root, node.inode, EXTENT_DEPTH_MAX, each)
     }
 
-    fn descend(&self, entries: &[u8], inode: u32, each: &mut dyn FnMut(Stretch) -> Result<()>) -> Result<()> {
-        if get16(entries, 0) != 0xf30a {
+    /// The extents below an index that is at most so deep.
+    fn descend(
+        &self,
+        entries: &[u8],
+        inode: u32,
+        depth_max: u16,
+        each: &mut dyn FnMut(Stretch) -> Result<()>,
+    ) -> Result<()> {
+        let depth = get16(entries, 6);
+        if get16(entries, 0) != 0xf30a || depth > depth_max {
             return Err(Error::corrupt(format!("the extents of inode {inode} are damaged")));
         }
         let count = usize::from(get16(entries, 2)).min((entries.len() - 12) / 12);
-        let is_leaf = get16(entries, 6) == 0;
+        let is_leaf = depth == 0;
         for entry in entries[12..12 + count * 12].chunks(12) {
             if is_leaf {
                 let physical = u64::from(get16(entry, 6)) << 32 | u64::from(get32(entry, 8));
@@ -231,7 +275,7 @@ impl<V: Volume> Reader<V> {
                 if checksum != get32(&block, BLOCK - 4) {
                     return Err(Error::corrupt(format!("the extents of inode {inode} are damaged")));
                 }
-                self.descend(&block[..BLOCK - 4], inode, each)?;
+                self.descend(&block[..BLOCK - 4], inode, depth - 1, each)?;
             }
         }
         Ok(())
@@ -316,13 +360,32 @@ impl<V: Volume> Reader<V> {
             return Ok(block.clone());
         }
         let mut block = vec![0; BLOCK];
-        self.volume.read_at(position * BLOCK_BYTES, &mut block)?;
+        self.volume.read_at(position.saturating_mul(BLOCK_BYTES), &mut block)?;
         let mut cache = self.cache.borrow_mut();
         if cache.len() >= CACHED_BLOCKS {
             cache.clear();
         }
         cache.insert(position, block.clone());
         Ok(block)
+    }
+}
+
+/// A directory on a walk.
+struct Level {
+    path: String,
+    directory: Node,
+    next_block: u64,
+    entries: VecDeque<(u32, Vec<u8>)>,
+    damaged_blocks: u32,
+}
+
+impl Level {
+    fn new(path: String, directory: Node) -> Self {
+        Self { path, directory, next_block: 0, entries: VecDeque::new(), damaged_blocks: 0 }
+    }
+
+    fn below(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) }
     }
 }
 
@@ -362,3 +425,6 @@ impl<'a> Iterator for Entries<'a> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

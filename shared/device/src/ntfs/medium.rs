@@ -11,7 +11,7 @@ use super::inside::{Inside, InsideProgram};
 use super::{Access, Mounted, Programs};
 use crate::container::Password;
 use crate::error::{Error, ErrorKind, Result};
-use crate::medium::{Found, Medium, MountedMedium, Take};
+use crate::medium::{Medium, MountedMedium, Take, Visit};
 use crate::plan::{Plan, PlanEntry};
 use crate::room::Room;
 use crate::sink::{DirectorySink, Sink};
@@ -182,7 +182,7 @@ impl Medium for NtfsMedium {
         self.files.read(path, take)
     }
 
-    fn walk(&self, visit: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
+    fn walk(&self, visit: Visit<'_>) -> Result<()> {
         self.files.walk(visit)
     }
 }

@@ -13,7 +13,7 @@ use crate::medium::{Medium, MountedMedium};
 use crate::naming::{FileSystem, NamingRules};
 use crate::plan::{Object, Planner};
 use crate::sink::{DirectorySink, ImageSink};
-use crate::verify::verify;
+use crate::verify::{Scope, verify};
 use crate::volume::RawVolume;
 
 /// A file is committed after so many blocks of it.
@@ -200,7 +200,7 @@ impl Export {
                 Box::new(Reader::open(Container::open(volume, &password).unwrap()).unwrap())
             }
         };
-        let verdict = verify(&*medium, &mut |_| {}).unwrap();
+        let verdict = verify(&*medium, &Scope::Full, &mut |_| Ok(())).unwrap();
         let records = Journal::records(self.plan.directory()).unwrap().map(Result::unwrap);
         let digests = self
             .plan

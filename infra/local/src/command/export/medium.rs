@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use ferry_device::container::Password;
-use ferry_device::medium::{self, extract};
+use ferry_device::extract::extract;
+use ferry_device::medium;
 use ferry_device::ntfs::inside::{InsideProgram, serve};
-use ferry_device::verify::{Problem, verify as read_back};
-use indicatif::{HumanBytes, HumanCount};
+use ferry_device::verify::{Problem, Scope, Share, Verdict, verify as read_back};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::args::{OpenArgs, OutputArgs, PasswordArgs, VerifyMediumArgs};
@@ -15,30 +16,72 @@ use crate::exit::{Exit, UsageError, print, say};
 pub(super) async fn verify(args: VerifyMediumArgs, output: &OutputArgs) -> Result<Exit> {
     let password = password(&args.password)?;
     let (target, ntfs) = (args.target, ntfs()?);
+    let scope = args.sample.map_or(Ok(Scope::Full), sample)?;
+    let bar = bar(output);
+    let read = bar.clone();
     let verdict = tokio::task::spawn_blocking(move || {
-        medium::open(&target, password.as_ref(), &ntfs)
-            .and_then(|medium| read_back(medium.as_ref(), &mut |_| {}))
+        medium::open(&target, password.as_ref(), &ntfs).and_then(|medium| {
+            read_back(medium.as_ref(), &scope, &mut |bytes| {
+                read.set_position(bytes);
+                Ok(())
+            })
+        })
     })
-    .await??;
+    .await;
+    bar.finish_and_clear();
+    let verdict = verdict??;
     if output.json {
         print(&serde_json::to_string(&verdict)?);
     } else {
-        for problem in &verdict.problems {
-            print(&match problem {
-                Problem::Missing { path } => format!("missing     {path:?}"),
-                Problem::Differs { path } => format!("differs     {path:?}"),
-                Problem::Unreadable { path, message } => format!("unreadable  {path:?}: {message}"),
-                Problem::Unlisted { files } => format!("unlisted    {files} files that no list names"),
-            });
-        }
-        print(&format!(
-            "{} files are right ({} read), {} wrong",
-            HumanCount(verdict.right_files),
-            HumanBytes(verdict.bytes),
-            HumanCount(verdict.wrong)
-        ));
+        verdict.problems.iter().for_each(show);
+        print(&in_words(&verdict));
     }
     Ok(if verdict.is_right() { Exit::Done } else { Exit::Different })
+}
+
+/// A sample that nobody can foresee.
+pub(super) fn sample(share: Share) -> Result<Scope> {
+    let mut drawn = [0; 8];
+    getrandom::fill(&mut drawn)
+        .map_err(|error| anyhow::anyhow!("the system gave no random bytes: {error}"))?;
+    Ok(Scope::Sample { share, seed: u64::from_ne_bytes(drawn) })
+}
+
+/// What a check found, which a sample never says of the whole.
+pub(super) fn in_words(verdict: &Verdict) -> String {
+    let (right, wrong) = (HumanCount(verdict.right_files), HumanCount(verdict.wrong));
+    let read = HumanBytes(verdict.bytes);
+    if verdict.scope == Scope::Full.to_string() {
+        return format!("{right} files are right ({read} read), {wrong} wrong");
+    }
+    let listed = HumanCount(verdict.listed_files);
+    format!(
+        "a {} only: {right} of {listed} files were read and are right ({read}), {wrong} wrong",
+        verdict.scope
+    )
+}
+
+fn show(problem: &Problem) {
+    print(&match problem {
+        Problem::Missing { path } => format!("missing     {path:?}"),
+        Problem::Differs { path } => format!("differs     {path:?}"),
+        Problem::Unreadable { path, message } => format!("unreadable  {path:?}: {message}"),
+        Problem::Unlisted { files } => format!("unlisted    {files} files that no list names"),
+        Problem::Lost { files } => format!("lost        {files} files that are listed"),
+    });
+}
+
+/// What is read so far, on a terminal.
+fn bar(output: &OutputArgs) -> ProgressBar {
+    use std::io::IsTerminal as _;
+    if output.json || output.quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {bytes} read, {bytes_per_sec}");
+    let bar =
+        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
 }
 
 /// `open`.
@@ -56,8 +99,21 @@ pub(super) async fn open(args: OpenArgs, output: &OutputArgs) -> Result<Exit> {
     })
     .await??;
     if output.json {
-        print(&json!({ "files": extracted.files, "bytes": extracted.bytes }).to_string());
+        print(
+            &json!({
+                "files": extracted.files,
+                "bytes": extracted.bytes,
+                "passed_over": extracted.passed_over,
+                "damaged": extracted.damaged,
+                "problems": extracted.problems,
+            })
+            .to_string(),
+        );
     } else {
+        extracted.problems.iter().for_each(show);
+        if extracted.passed_over > 0 {
+            say(&format!("{} files were there already", HumanCount(extracted.passed_over)));
+        }
         say(&format!(
             "{} files ({}) are in {}",
             HumanCount(extracted.files),
@@ -65,7 +121,14 @@ pub(super) async fn open(args: OpenArgs, output: &OutputArgs) -> Result<Exit> {
             args.directory.display()
         ));
     }
-    if extracted.files == 0 && !args.prefix.is_empty() {
+    if extracted.damaged > 0 {
+        say(&format!(
+            "ferry: {} files or directories cannot be read; the others are taken out",
+            extracted.damaged
+        ));
+        return Ok(Exit::Failed);
+    }
+    if extracted.files + extracted.passed_over == 0 && !args.prefix.is_empty() {
         say(&format!("ferry: nothing on the medium begins with {:?}", args.prefix));
         return Ok(Exit::Different);
     }

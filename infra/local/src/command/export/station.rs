@@ -11,6 +11,7 @@ use ferry_device::job::{JobId, JobState};
 use ferry_device::naming::FileSystem;
 use ferry_device::target::Target;
 use ferry_device::target::disk::{Confirmation, DeviceId};
+use ferry_device::verify::Scope;
 use ferry_export::{Callers, Consent, Finished, RunOptions, Station, StationError, StationProgress};
 use ferry_transfer::Queue as _;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
@@ -19,7 +20,7 @@ use serde_json::json;
 
 use super::jobs::status_of;
 use super::service;
-use crate::args::{ExportPlace, OuterFs, OutputArgs, RunArgs, StationArgs, WriteArgs};
+use crate::args::{ExportPlace, OuterFs, OutputArgs, ReadBack, RunArgs, StationArgs, WriteArgs};
 use crate::exit::{Exit, UsageError, print, say};
 
 /// How long a queue that does not answer is left alone.
@@ -147,7 +148,12 @@ fn options(args: &WriteArgs) -> Result<RunOptions> {
             OuterFs::Ext4 => FileSystem::Ext4,
         }),
         capacity_bytes: args.capacity.map(|size| size.bytes),
-        read_back: !args.no_verify,
+        read_back: match args.verify {
+            _ if args.no_verify => None,
+            ReadBack::Nothing => None,
+            ReadBack::Full => Some(Scope::Full),
+            ReadBack::Sample(share) => Some(super::medium::sample(share)?),
+        },
         device_id: if args.device_id_on_sticker { DeviceId::Sticker } else { DeviceId::Serial },
         ntfs: super::medium::ntfs()?,
         consent: args.yes_erase.clone().map_or(Consent::Asked(ask), Consent::Given),
@@ -241,11 +247,7 @@ fn report(finished: &Finished, output: &OutputArgs) -> Exit {
             }
         }
         if let Some(verdict) = &finished.verdict {
-            print(&format!(
-                "  read back: {} files are right, {} wrong",
-                HumanCount(verdict.right_files),
-                HumanCount(verdict.wrong)
-            ));
+            print(&format!("  read back: {}", super::medium::in_words(verdict)));
         }
         print(&format!(
             "  log: {} and {}/{}",

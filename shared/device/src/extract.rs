@@ -1,0 +1,126 @@
+//! Taking files out of a medium.
+//!
+//! Owns: which files are taken, and what becomes of those that cannot be. Does not own: reading. Invariants: nothing is written outside the given directory; no file that is there is
+//! overwritten; under its name a file is whole, and one that is whole already is passed over, so that taking out goes on where it was broken off; what is damaged does not
+//! keep back the rest.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::medium::{Found, Medium, Met, below, unix_secs};
+use crate::verify::Problem;
+
+/// What a file is called until it is whole.
+const PARTIAL: &str = ".ferry-partial";
+/// Problems that are told one by one; the others are counted.
+const TOLD: usize = 1000;
+
+/// What was taken out of a medium.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extracted {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that were there already, of the same size and time.
+    pub passed_over: u64,
+    /// Files and directories that could not be read.
+    pub damaged: u64,
+    /// The first thousand of them.
+    pub problems: Vec<Problem>,
+}
+
+impl Extracted {
+    fn tell(&mut self, path: &str, error: &Error) {
+        self.damaged += 1;
+        if self.problems.len() < TOLD {
+            self.problems.push(Problem::unreadable(path, error));
+        }
+    }
+}
+
+/// Copies everything whose path begins with `prefix` into `directory`, which exists.
+///
+/// # Errors
+/// `Refused` when another file is there already: nothing is overwritten. `Io` where nothing can be written.
+pub fn extract(medium: &dyn Medium, prefix: &str, directory: &Path) -> Result<Extracted> {
+    let mut extracted = Extracted::default();
+    medium.walk(&mut |met| match met {
+        Met::Found(found) if found.path.starts_with(prefix) => {
+            take(medium, &found, &below(directory, &found.path)?, &mut extracted)
+        }
+        Met::Damaged { path, error } if path.starts_with(prefix) || prefix.starts_with(&path) => {
+            extracted.tell(&path, &error);
+            Ok(())
+        }
+        Met::Found(_) | Met::Damaged { .. } => Ok(()),
+    })?;
+    Ok(extracted)
+}
+
+fn take(medium: &dyn Medium, found: &Found, path: &Path, extracted: &mut Extracted) -> Result<()> {
+    if found.is_directory {
+        return std::fs::create_dir_all(path).map_err(Error::io("create", path));
+    }
+    if let Ok(there) = std::fs::symlink_metadata(path) {
+        let is_same = there.is_file()
+            && there.len() == found.size_bytes
+            && there.modified().is_ok_and(|modified| unix_secs(modified) == found.modified_unix_secs);
+        if is_same {
+            extracted.passed_over += 1;
+            return Ok(());
+        }
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("{} exists and is not overwritten", path.display()),
+        ));
+    }
+    let parent = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    let partial = Partial(parent.join(PARTIAL));
+    let mut file = File::create(&partial.0).map_err(Error::io("create", &partial.0))?;
+    // What cannot be written ends everything, what cannot be read only this file.
+    let mut unwritten = None;
+    let read = medium.read(&found.path, &mut |data| {
+        file.write_all(data).map_err(|error| {
+            unwritten = Some(Error::io("write", path)(error));
+            Error::invalid("the file cannot be written")
+        })
+    });
+    if let Some(error) = unwritten {
+        return Err(error);
+    }
+    match read {
+        Ok(true) => {}
+        Ok(false) => {
+            extracted.tell(&found.path, &Error::corrupt("it is neither a file nor a directory"));
+            return Ok(());
+        }
+        Err(error) => {
+            extracted.tell(&found.path, &error);
+            return Ok(());
+        }
+    }
+    file.set_modified(system_time(found.modified_unix_secs)).map_err(Error::io("set the time of", path))?;
+    std::fs::rename(&partial.0, path).map_err(Error::io("put in place", path))?;
+    extracted.files += 1;
+    extracted.bytes += found.size_bytes;
+    Ok(())
+}
+
+fn system_time(unix_secs: i64) -> SystemTime {
+    let distance = Duration::from_secs(unix_secs.unsigned_abs());
+    if unix_secs < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
+}
+
+/// A file that is not whole, gone with this unless it was given its name.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}
