@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, Outcome, Record};
 use crate::naming::Reason;
 use crate::plan::{Object, Place, Plan, PlanEntry};
+use crate::verify::Verification;
 
 /// The columns, the first eight being the original's.
 pub const HEADER: &str = "DateTime,File,Status,Code,Key,MD5,Bytes,Content-Type,\
@@ -249,6 +250,9 @@ pub struct Report {
     /// Where the manifest for the next medium begins, where there is one: its operation, from one, and its `beginMarker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextMarker>,
+    /// How much of the medium was read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
 }
 
 /// Where the next medium's manifest begins.

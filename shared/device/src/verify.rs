@@ -31,6 +31,8 @@ pub struct Verdict {
     pub scope: String,
     /// Files that are listed.
     pub listed_files: u64,
+    /// Files that were to be read: all that are listed, or a sample of them.
+    pub read_files: u64,
     /// Files whose digest is right.
     pub right_files: u64,
     /// Files that are listed and not there.
@@ -59,6 +61,40 @@ impl Verdict {
     }
 }
 
+/// How much of a medium was read back, as a job keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// `full`, `sample` and a share, or `none`.
+    pub scope: String,
+    /// Files that were read.
+    pub read_files: u64,
+    /// Files there are.
+    pub listed_files: u64,
+}
+
+impl Verification {
+    /// What a verdict, or that there is none, comes to.
+    pub fn of(verdict: Option<&Verdict>) -> Self {
+        match verdict {
+            Some(verdict) => Self {
+                scope: verdict.scope.clone(),
+                read_files: verdict.read_files,
+                listed_files: verdict.listed_files,
+            },
+            None => Self { scope: "none".to_owned(), read_files: 0, listed_files: 0 },
+        }
+    }
+
+    /// What has to be said beside "complete".
+    pub fn reservation(&self) -> Option<String> {
+        match self.scope.as_str() {
+            "full" => None,
+            "none" => Some("Nothing of it was read back.".to_owned()),
+            _ => Some(format!("{} of {} files were read back.", self.read_files, self.listed_files)),
+        }
+    }
+}
+
 /// Reads what the scope asks for of everything on `medium` and compares. `progress` is told the bytes read so far, and may end the check by an error.
 ///
 /// # Errors
@@ -74,8 +110,9 @@ pub fn verify(
             let (sha256, path) = arrangement.parse_manifest_line(line)?;
             let is_first = verdict.listed_files == 0;
             verdict.listed_files += 1;
-            if (is_first || scope.selects(&path)) && check(medium, &path, &sha256, &mut verdict) {
-                verdict.right_files += 1;
+            if is_first || scope.selects(&path) {
+                verdict.read_files += 1;
+                verdict.right_files += u64::from(check(medium, &path, &sha256, &mut verdict));
             }
             progress(verdict.bytes)
         })?;

@@ -13,6 +13,9 @@ async fn a_medium_that_is_damaged_gives_what_it_has_and_goes_on_where_it_was_bro
     assert_eq!(report["verdict"]["scope"], "sample 20%", "{report}");
     let read = report["verdict"]["right_files"].as_u64().expect("files");
     assert!((1..34).contains(&read), "{report}");
+    assert_eq!(report["verification"]["read_files"], read);
+    let status = world.ferry(["get-status", &id]).run().await.expect_code(0);
+    assert!(status.stdout.contains(&format!("{read} of 34 files were read back")), "{status}");
 
     let verified = world.ferry(["verify", "plain:device", "--sample", "5%"]).run().await.expect_code(0);
     assert!(

@@ -13,7 +13,7 @@ use ferry_device::export_log::{
 use ferry_device::job::JobState;
 use ferry_device::manifest::{Manifest, Operation};
 use ferry_device::plan::Plan;
-use ferry_device::verify::Verdict;
+use ferry_device::verify::{Verdict, Verification};
 use ferry_device::{Error, ErrorKind};
 use ferry_transfer::Key;
 
@@ -26,7 +26,8 @@ impl Run<'_> {
     /// Log and report, here and in the log bucket; then the job has ended.
     pub(super) async fn log(&self, plan: &Plan, verdict: Option<Verdict>) -> Result<Finished, StationError> {
         let log = self.work.join("export-log.csv");
-        let report = tokio::task::block_in_place(|| self.write_log(plan, &log))?;
+        let mut report = tokio::task::block_in_place(|| self.write_log(plan, &log))?;
+        report.verification = Some(Verification::of(verdict.as_ref()));
         let next_manifest = match &report.next {
             Some(next) => Some(self.write_next_manifest(next)?),
             None => None,
@@ -62,6 +63,7 @@ impl Run<'_> {
                 job.totals.objects = plan.summary().objects;
                 job.totals.bytes = plan.summary().bytes;
                 job.totals.errors = errors;
+                job.verification.clone_from(&report.verification);
                 job.next_manifest_key.clone_from(&next_manifest_key);
                 job.held_by(&self.station.name)?;
                 job.step(end, service.now())

@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{JobId, JobState, Location};
 use crate::signature::Signature;
+use crate::verify::Verification;
 
 /// What is stored of a job. Its password is elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct JobRecord {
     /// What is done of it.
     #[serde(default)]
     pub totals: Totals,
+    /// How much of the medium was read back, once the job has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
     /// Why it ended as it did, where that needs words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -151,6 +155,7 @@ impl JobRecord {
             next_manifest_key: None,
             password_name: job.password_name,
             totals: Totals::default(),
+            verification: None,
             detail: None,
             lease: None,
         }
@@ -267,6 +272,9 @@ impl JobRecord {
         let Totals { objects, bytes, objects_done, bytes_done, .. } = self.totals;
         if let Some(detail) = &self.detail {
             return format!("{} {detail}", self.state.message());
+        }
+        if let Some(reservation) = self.verification.as_ref().and_then(Verification::reservation) {
+            return format!("{} {reservation}", self.state.message());
         }
         if matches!(self.state, JobState::Writing | JobState::Verifying) && objects > 0 {
             let share = if bytes == 0 { 100 } else { u128::from(bytes_done) * 100 / u128::from(bytes) };

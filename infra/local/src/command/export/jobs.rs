@@ -252,6 +252,7 @@ pub(super) fn status_of(job: &JobRecord) -> Value {
         "log_bucket": job.log_bucket,
         "log_key": job.log_key,
         "next_manifest_key": job.next_manifest_key,
+        "verification": job.verification,
         "signature": job.signature.signature,
         "signature_file_contents": job.signature.file_contents(),
         "manifest": job.manifest,

@@ -55,8 +55,9 @@ pub(super) fn in_words(verdict: &Verdict) -> String {
         return format!("{right} files are right ({read} read), {wrong} wrong");
     }
     let listed = HumanCount(verdict.listed_files);
+    let chosen = HumanCount(verdict.read_files);
     format!(
-        "a {} only: {right} of {listed} files were read and are right ({read}), {wrong} wrong",
+        "a {} only: {chosen} of {listed} files were read ({read}), {right} are right, {wrong} wrong",
         verdict.scope
     )
 }
