@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::killed::kill_at;
 use super::meanwhile::changed_while_it_lists;
+use super::within::{COMMIT_BYTES, LARGE, RANGES, RANGES_NOTED, gets, kill_within, large_world};
 use super::{PASSWORD, World, manifest};
 
 /// What a loop device is called on its sticker.
@@ -305,4 +306,17 @@ async fn ntfs_in_a_container_survives_kills_and_is_read_back() {
         let copy = fs::read(world.pair.directory().join("out/data/docks/data/29.bin")).expect("copy");
         assert_eq!(copy, vec![29; 2900]);
     }
+}
+
+#[tokio::test]
+#[ignore = "needs ntfs-3g and FUSE"]
+async fn ntfs_in_a_container_is_gone_on_with_within_a_file() {
+    let lines = format!("trueCryptPassword:{PASSWORD}\n");
+    let world = large_world(&manifest(&lines).replace("EXT4", "NTFS"), LARGE).await;
+    let id = world.create().await;
+    let run = ["run", id.as_str(), "--target", "image:device/medium.hc", "--json"];
+    kill_within(&world, &id, &run, COMMIT_BYTES).await;
+    let report = world.ferry(run).run().await.expect_code(0).report();
+    assert_eq!((&report["progress"], &report["verdict"]["right_files"]), (&"Complete".into(), &35.into()));
+    assert_eq!(gets(&world), RANGES - RANGES_NOTED);
 }

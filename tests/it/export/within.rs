@@ -20,22 +20,22 @@ const KEY: &str = "data/large";
 /// What one request asks for.
 const RANGE_BYTES: usize = 8 << 20;
 /// After how many bytes of one file the medium is committed.
-const COMMIT_BYTES: usize = 64 << 20;
+pub(super) const COMMIT_BYTES: usize = 64 << 20;
 /// Larger than one part, and no whole number of ranges.
-const LARGE: usize = COMMIT_BYTES + RANGE_BYTES + 123;
-const RANGES: u64 = 10;
+pub(super) const LARGE: usize = COMMIT_BYTES + RANGE_BYTES + 123;
+pub(super) const RANGES: u64 = 10;
 /// Those of them that are on the medium for sure when one more has come.
-const RANGES_NOTED: u64 = 8;
+pub(super) const RANGES_NOTED: u64 = 8;
 
 /// A world in which one object is large, behind all others in the order of the export.
-async fn world(lines: &str, large_bytes: usize) -> World {
-    let world = World::new(&manifest(lines)).await;
+pub(super) async fn large_world(manifest: &str, large_bytes: usize) -> World {
+    let world = World::new(manifest).await;
     world.pair.from().put_object(KEY, bytes(large_bytes, 7));
     world
 }
 
 fn in_the_clear(layout: &str) -> String {
-    format!("x-container: none\nx-layout: {layout}\n")
+    manifest(&format!("x-container: none\nx-layout: {layout}\n"))
 }
 
 fn note(world: &World, id: &str) -> PathBuf {
@@ -43,7 +43,7 @@ fn note(world: &World, id: &str) -> PathBuf {
 }
 
 /// Runs the job, lets nine ranges of the large object come, waits until so many of its bytes are noted, and kills it.
-async fn kill_within(world: &World, id: &str, run: &[&str], noted_bytes: usize) {
+pub(super) async fn kill_within(world: &World, id: &str, run: &[&str], noted_bytes: usize) {
     let faults = world.pair.source.faults();
     let (reached, come) = (Arc::new(Notify::new()), RANGES_NOTED + 1);
     let signal = Arc::clone(&reached);
@@ -71,7 +71,7 @@ async fn kill_within(world: &World, id: &str, run: &[&str], noted_bytes: usize) 
     world.pair.server(Side::Source).log().reset();
 }
 
-fn gets(world: &World) -> u64 {
+pub(super) fn gets(world: &World) -> u64 {
     world.pair.server(Side::Source).log().count(Operation::GetObject)
 }
 
@@ -96,7 +96,7 @@ fn copy_tree(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn a_large_object_is_gone_on_with_to_the_same_image() {
-    let world = world(&in_the_clear("bagit"), 2 * COMMIT_BYTES + LARGE).await;
+    let world = large_world(&in_the_clear("bagit"), 2 * COMMIT_BYTES + LARGE).await;
     let id = world.create().await;
     let at = |name: &str| world.pair.directory().join(name);
     for name in ["state", "device"] {
@@ -129,7 +129,7 @@ async fn a_large_object_is_gone_on_with_to_the_same_image() {
 
 #[tokio::test]
 async fn an_object_that_was_replaced_meanwhile_is_given_up_and_leaves_zeros() {
-    let world = world(&format!("trueCryptPassword:{PASSWORD}\n"), LARGE).await;
+    let world = large_world(&manifest(&format!("trueCryptPassword:{PASSWORD}\n")), LARGE).await;
     let id = world.create().await;
     let run = ["run", id.as_str(), "--target", "dir:device", "--json"];
     kill_within(&world, &id, &run, COMMIT_BYTES).await;
@@ -148,7 +148,7 @@ async fn an_object_that_was_replaced_meanwhile_is_given_up_and_leaves_zeros() {
 
 #[tokio::test]
 async fn what_the_medium_lost_is_read_anew() {
-    let world = world(&in_the_clear("plain"), LARGE).await;
+    let world = large_world(&in_the_clear("plain"), LARGE).await;
     let id = world.create().await;
     let run = ["run", id.as_str(), "--target", "plain:device", "--json"];
     let file = world.device().join("docks/data/large");
@@ -172,7 +172,7 @@ async fn what_the_medium_lost_is_read_anew() {
 
 #[tokio::test]
 async fn a_store_that_fails_in_the_middle_of_an_object_costs_what_was_not_committed() {
-    let world = world(&in_the_clear("plain"), LARGE).await;
+    let world = large_world(&in_the_clear("plain"), LARGE).await;
     let id = world.create().await;
     // The two ranges behind what is committed, with all their attempts.
     for _ in 0..2 * 6 {
@@ -180,8 +180,43 @@ async fn a_store_that_fails_in_the_middle_of_an_object_costs_what_was_not_commit
         world.pair.source.faults().add(cut.key_contains(KEY).nth(RANGES_NOTED + 1));
     }
     let run = ["run", id.as_str(), "--target", "plain:device", "--json"];
-    let report = world.ferry(run).run().await.expect_code(0).report();
+    let waiting = async {
+        // It is told while the store is waited for, and not at the object's end.
+        while bytes_done(&world, &id).await < COMMIT_BYTES as u64 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        gets(&world)
+    };
+    let (ended, gets_when_told) = tokio::join!(world.ferry(run).run(), waiting);
+    let report = ended.expect_code(0).report();
     assert_eq!(report["progress"], "Complete", "{report}");
-    assert_eq!(gets(&world), 34 + RANGES_NOTED + 2 * 6 + 2);
+    let gets_of_all = 34 + RANGES_NOTED + 2 * 6 + 2;
+    assert!(gets_when_told < gets_of_all, "{gets_when_told}");
+    assert_eq!(gets(&world), gets_of_all);
     assert!(fs::read(world.device().join("docks/data/large")).expect("file") == bytes(LARGE, 7));
+}
+
+async fn bytes_done(world: &World, id: &str) -> u64 {
+    let status = world.ferry(["get-status", id, "--json"]).run().await.expect_code(0).report();
+    status["bytes_done"].as_u64().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_job_that_is_called_off_in_the_middle_of_an_object_ends_there() {
+    let world = large_world(&in_the_clear("plain"), LARGE).await;
+    let id = world.create().await;
+    let reached = Arc::new(Notify::new());
+    let signal = Arc::clone(&reached);
+    let of_large = |action| Rule::on(Operation::GetObject, action).key_contains(KEY);
+    world.pair.source.faults().add(of_large(Action::before(move |_| signal.notify_one())).nth(RANGES));
+    world.pair.source.faults().add(of_large(Action::Delay(FOR_EVER)).nth(RANGES));
+    let run = ["run", id.as_str(), "--target", "plain:device", "--json"];
+    let calling_off = async {
+        reached.notified().await;
+        world.ferry(["CancelJob", &id]).run().await.expect_code(0);
+    };
+    let ending = async { tokio::join!(world.ferry(run).run(), calling_off).0 };
+    let ended = tokio::time::timeout(Duration::from_mins(1), ending).await.expect("it ends by itself");
+    assert_ne!(ended.code, 0, "{ended}");
+    assert!(ended.shows("was canceled"), "{ended}");
 }

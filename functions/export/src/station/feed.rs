@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ferry_device::documents::{Arrangement, BagInfo};
@@ -16,7 +17,7 @@ use ferry_device::journal::{Attributes, Outcome};
 use ferry_device::plan::{Object, Plan};
 use ferry_device::session::Session;
 use ferry_device::sink::Sink;
-use ferry_transfer::{Body, Error, ErrorKind, ObjectHead};
+use ferry_transfer::{Body, BodyStream, Error, ErrorKind, ObjectHead};
 use futures::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
@@ -31,6 +32,9 @@ use super::{Run, StationError};
 const AHEAD: usize = 16;
 /// Chunks on their way to the disk.
 const CHUNKS: usize = 8;
+
+/// How often it is looked up whether the job is still this run's, while nothing comes of a large object.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// An export onto any kind of medium.
 type AnySession = Session<Box<dyn Sink>>;
@@ -195,13 +199,13 @@ async fn feed(
         let mut patience = Patience::default();
         loop {
             let tried = match read {
-                Ok(reading) => pass(sender, reading, now(run)).await,
+                Ok(reading) => pass(run, sender, reading).await,
                 Err(error) => Err(error),
             };
             let error = match tried {
                 Ok(Passed::Whole) => break,
-                // The writing thread has ended; why is in its result.
-                Ok(Passed::Nobody) => return Ok(()),
+                // The writing thread has ended, and why is in its result; or the job is no longer this run's.
+                Ok(Passed::Nobody) => return run.standing.check(),
                 Err(error) => error,
             };
             let why = error.kind();
@@ -251,7 +255,7 @@ enum Passed {
     Nobody,
 }
 
-async fn pass(sender: &mpsc::Sender<Message>, mut reading: Reading, now: i64) -> Result<Passed, Error> {
+async fn pass(run: &Run<'_>, sender: &mpsc::Sender<Message>, mut reading: Reading) -> Result<Passed, Error> {
     match &mut reading.body {
         Body::Bytes(bytes) => {
             if !bytes.is_empty() && sender.send(Message::Chunk(bytes.clone())).await.is_err() {
@@ -259,17 +263,30 @@ async fn pass(sender: &mpsc::Sender<Message>, mut reading: Reading, now: i64) ->
             }
         }
         Body::Stream(stream) => {
-            while let Some(chunk) = stream.next().await {
-                if sender.send(Message::Chunk(chunk?)).await.is_err() {
+            while let Some(next) = next_or_look_up(stream).await {
+                if let Some(chunk) = next
+                    && sender.send(Message::Chunk(chunk?)).await.is_err()
+                {
+                    return Ok(Passed::Nobody);
+                }
+                if run.standing.check().is_err() {
                     return Ok(Passed::Nobody);
                 }
             }
         }
     }
-    let ended = Ended { attributes: attributes(&reading.head), md5: reading.md5(), at: now };
+    let ended = Ended { attributes: attributes(&reading.head), md5: reading.md5(), at: now(run) };
     match sender.send(Message::End(Box::new(ended))).await {
         Ok(()) => Ok(Passed::Whole),
         Err(_) => Ok(Passed::Nobody),
+    }
+}
+
+/// The next chunk; none in a while where a store is slow, or a medium gives back what it has.
+async fn next_or_look_up(stream: &mut BodyStream) -> Option<Option<Result<Bytes, Error>>> {
+    match tokio::time::timeout(LOOK_UP, stream.next()).await {
+        Ok(chunk) => chunk.map(Some),
+        Err(_) => Some(None),
     }
 }
 
