@@ -185,6 +185,9 @@ def live(store_port, api_port):
     check("boto3 sees that it is complete", (status["ProgressCode"], status["LocationCode"], status["LogKey"]) == (
         "Complete", "AtAWS", f"exports/export-log-{job}"), status)
     raised("UnableToCancelJobIdException", jobs.cancel_job, JobId=job)
+    ferry("export", "release", job, "--target", f"dir:{device}")
+    released = jobs.get_status(JobId=job)
+    check("boto3 sees that the device was let go", (released["LocationCode"], released["Carrier"]) == ("Returned", "local"), released)
     log = store.get_object(Bucket=status["LogBucket"], Key=status["LogKey"])["Body"].read().decode()
     check("the log has the original's columns and a row for each object",
           log.startswith("DateTime,File,Status,Code,Key,MD5,Bytes,Content-Type,") and len(log.strip().split("\n")) == len(objects) + 1)

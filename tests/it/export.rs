@@ -154,7 +154,7 @@ async fn a_device_is_let_go_when_nobody_writes_it() {
     let release = ["release", id.as_str(), "--target", "plain:device", "--json"];
     assert!(world.ferry(release).run().await.expect_code(4).shows("has no device here"));
     kill_at(&world, &["run", &id, "--target", "plain:device"], 5).await;
-    assert!(world.ferry(release).run().await.expect_code(4).shows("can no longer change"));
+    assert!(world.ferry(release).run().await.expect_code(4).shows("is at work or was cut off"));
     let report =
         world.ferry(["run", &id, "--target", "plain:device", "--json"]).run().await.expect_code(0).report();
     assert_eq!(report["location"], "AtAWS");

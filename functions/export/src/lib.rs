@@ -24,4 +24,6 @@ pub use secrets::{DirectorySecrets, MemorySecrets, ParameterSecrets, Secret, Sec
 pub use service::{Created, Limits, Service, ServiceParts, StationPlace, Updated, Validity};
 pub use settings::Settings;
 pub use split::{Share, Split};
-pub use station::{Consent, Finished, Progress as StationProgress, RunOptions, Station, StationError};
+pub use station::{
+    Consent, Finished, Leaving, Progress as StationProgress, ReleaseError, RunOptions, Station, StationError,
+};

@@ -274,6 +274,10 @@ impl Service {
         marker: Option<&JobId>,
         most: usize,
     ) -> Result<JobPage, ApiError> {
+        if let Some(marker) = marker {
+            // A list that begins behind nothing would be empty, and look whole.
+            self.status(caller, marker).await?;
+        }
         let mut page = self.jobs.list(|job| caller.sees(&job.owner), marker, most).await?;
         let now = self.now();
         page.jobs = page.jobs.into_iter().map(|job| job.at(now)).collect();
@@ -417,16 +421,24 @@ impl Service {
         check_globs(&manifest)?;
         let mut checked = Checked { manifest, warnings };
         checked.warnings.extend(self.check_programs(&checked.manifest)?);
-        let mut names: Vec<&str> =
-            checked.manifest.operations.iter().map(|o| o.export_bucket.as_str()).collect();
-        names.push(&checked.manifest.log_bucket);
-        names.sort_unstable();
-        names.dedup();
+        // What will be listed, with the prefix that credentials may be limited to.
+        let listed =
+            checked.manifest.operations.iter().map(|o| (o.export_bucket.as_str(), o.prefix.as_str()));
+        let mut listed: Vec<(&str, &str)> = listed.collect();
+        listed.sort_unstable();
+        listed.dedup();
         let mut unchecked = Vec::new();
-        for name in names {
-            if let Some(warning) = self.check_bucket(&checked.manifest, name).await? {
-                unchecked.push(warning);
-            }
+        for (bucket, prefix) in listed {
+            unchecked.extend(self.check_bucket(&checked.manifest, bucket, prefix).await?);
+        }
+        let log = self.check_bucket(&checked.manifest, &checked.manifest.log_bucket, "").await;
+        match log {
+            // The log is written there and nothing is read.
+            Err(error) if error.code == ErrorCode::BucketPermission => unchecked.push(format!(
+                "the log's bucket {} may not be listed, so that nobody can say whether it is there",
+                checked.manifest.log_bucket
+            )),
+            log => unchecked.extend(log?),
         }
         checked.warnings.extend(unchecked);
         Ok(checked)
@@ -434,10 +446,15 @@ impl Service {
 
     /// Whether the station has the programs that the medium takes; a warning where nobody could say.
     fn check_programs(&self, manifest: &Manifest) -> Result<Option<String>, ApiError> {
-        if manifest.file_system == FileSystem::Ext4 || manifest.extensions.container == Container::None {
+        if manifest.file_system == FileSystem::Ext4 {
             return Ok(None);
         }
+        let has_container = manifest.extensions.container != Container::None;
         match self.parts.station {
+            // Files in a directory need no program, an image in the clear does: the target is not known yet.
+            StationPlace::Here if !has_container => Ok(Programs::of_this_machine().err().map(|missing| {
+                format!("fileSystem: NTFS onto image: or block:: {missing}; plain: needs nothing")
+            })),
             StationPlace::Here => Programs::of_this_machine().map(|_| None).map_err(|missing| {
                 let code = ErrorCode::Manifest(ferry_device::manifest::Code::InvalidFileSystem);
                 ApiError::new(code, format!("{missing}. Install it, or write fileSystem: EXT4"))
@@ -450,12 +467,19 @@ impl Service {
         }
     }
 
-    /// Whether a bucket is there and may be listed; a warning where nobody could say.
-    async fn check_bucket(&self, manifest: &Manifest, bucket: &str) -> Result<Option<String>, ApiError> {
+    /// Whether a bucket is there and may be listed below a prefix; a warning where nobody could say.
+    async fn check_bucket(
+        &self,
+        manifest: &Manifest,
+        bucket: &str,
+        prefix: &str,
+    ) -> Result<Option<String>, ApiError> {
         let location = self.location(manifest, bucket);
         let listed = match self.parts.buckets.bucket(&location).await {
             Ok(store) => {
-                store.list(ListRequest { page_size: Some(1), ..ListRequest::default() }).await.map(drop)
+                let first =
+                    ListRequest { prefix: prefix.to_owned(), page_size: Some(1), ..ListRequest::default() };
+                store.list(first).await.map(drop)
             }
             Err(error) => Err(error),
         };

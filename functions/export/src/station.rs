@@ -14,6 +14,7 @@ mod outer;
 mod patience;
 mod prefix;
 mod reading;
+mod releasing;
 mod restoring;
 mod sources;
 mod standing;
@@ -45,6 +46,7 @@ use crate::service::Service;
 pub use disk::Consent;
 pub(crate) use listing as selection;
 pub(crate) use medium::room_of;
+pub use releasing::{Leaving, ReleaseError};
 
 /// How long a station keeps a job without a sign of life.
 const LEASE: Duration = Duration::minutes(2);

@@ -169,6 +169,21 @@ async fn block_a_disk_is_erased_only_when_everything_agrees() {
     let _serial = Serial::tell(&disk.device, STICKER);
     let report = world.ferry(run).run().await.expect_code(0).report();
     assert!(is_right(&report), "{report}");
+    let release = ["release", &id, "--target", &attempt.target, "--detach"];
+    {
+        let _other = Serial::tell(&disk.device, "WD-OTHER");
+        assert!(
+            world
+                .ferry(release)
+                .run()
+                .await
+                .expect_code(4)
+                .shows("is not the disk that the job was written to")
+        );
+    }
+    let _serial = Serial::tell(&disk.device, STICKER);
+    assert!(world.ferry(release).run().await.expect_code(4).shows("no way to detach"));
+    world.ferry(["release", &id, "--target", &attempt.target]).run().await.expect_code(0);
     fs::write(world.pair.directory().join("pw"), PASSWORD).expect("written");
     let verify = ["verify", &attempt.target, "--password-file", "pw"];
     world.ferry(verify).run().await.expect_code(0);

@@ -80,7 +80,7 @@ async fn a_store_that_is_away_for_a_while_is_waited_for() {
         // Longer than the store's own attempts and the object's take.
         let log = world.pair.server(Side::Source).log();
         for _ in 0..600 {
-            if log.count(Operation::GetObject) > 110 {
+            if log.count(Operation::GetObject) > 70 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

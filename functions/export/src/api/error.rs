@@ -112,7 +112,10 @@ impl ApiError {
         let code = match refusal {
             Refusal::Canceled(_) => ErrorCode::CanceledJobId,
             Refusal::Expired(_) => ErrorCode::ExpiredJobId,
-            Refusal::State { .. } | Refusal::Leased { .. } | Refusal::NoDevice(_) => unable,
+            Refusal::State { .. }
+            | Refusal::Leased { .. }
+            | Refusal::NoDevice(_)
+            | Refusal::Unfinished(_) => unable,
         };
         Self::new(code, format!("{refusal}. Look at GetStatus; create a new job to export again"))
     }

@@ -145,6 +145,14 @@ pub(super) fn open(
     Ok(volume)
 }
 
+/// Whether the disk is the one that the job in a work directory was written to.
+pub(super) fn is_the_jobs(disk: &Disk, work: &Path) -> std::result::Result<(), Refused> {
+    match Identity::begun(work).map_err(Refused::Device)? {
+        Some(begun) => begun.check(disk, "the job was written to"),
+        None => Err(Refused::Serial(format!("the job was not written to {disk}"))),
+    }
+}
+
 /// Says that the disk is being erased: from now on it is known by this note alone.
 pub(super) fn note(identity: &Identity, work: &Path) -> Result<()> {
     let note =

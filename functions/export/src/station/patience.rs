@@ -36,6 +36,8 @@ pub(super) enum Next {
 pub(super) struct Patience {
     attempts: u32,
     waited: Duration,
+    /// Whether the store served another object since the attempts began.
+    is_store_well: bool,
 }
 
 impl Patience {
@@ -64,10 +66,11 @@ impl Patience {
         loop {
             let asked = serves_another(plan, source, object, error_like(&error)).await?;
             match asked {
-                Ok(()) if is_first => return Ok(Next::GiveUp(error)),
-                // It was away, and the object's attempts went into that.
+                Ok(()) if is_first && self.is_store_well => return Ok(Next::GiveUp(error)),
+                // It may have been away all the while, and have come back just now: once more.
                 Ok(()) => {
-                    self.attempts = 0;
+                    self.is_store_well = true;
+                    self.attempts = if is_first { ATTEMPTS - 1 } else { 0 };
                     return Ok(Next::Again);
                 }
                 Err(lasting) if lasting.is_permanent() || self.waited >= PATIENCE => {

@@ -114,6 +114,9 @@ pub enum Refusal {
     /// No device came in time.
     #[error("job {0} has expired")]
     Expired(JobId),
+    /// A station is at work on it, or was.
+    #[error("a station is at work or was cut off on job {0}: let it end, run it again or cancel the job")]
+    Unfinished(JobId),
     /// No device of it was ever here.
     #[error("job {0} has no device here")]
     NoDevice(JobId),
@@ -234,7 +237,7 @@ impl JobRecord {
     /// Lets its device go.
     pub fn release(mut self, now: OffsetDateTime) -> Result<Self, Refusal> {
         if self.state.is_running() {
-            return Err(self.refused());
+            return Err(Refusal::Unfinished(self.id));
         }
         if self.location == Location::NotReceived {
             return Err(Refusal::NoDevice(self.id));

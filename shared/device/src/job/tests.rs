@@ -89,7 +89,7 @@ fn a_device_is_let_go_when_nobody_is_at_work_and_as_often_as_asked() {
     assert!(matches!(job().release(on_day(1)), Err(Refusal::NoDevice(_))));
     let checking = job().step(JobState::Validating, on_day(1)).expect("begun");
     let listing = checking.step(JobState::Listing, on_day(1)).expect("listing");
-    assert!(matches!(listing.clone().release(on_day(1)), Err(Refusal::State { .. })));
+    assert!(matches!(listing.clone().release(on_day(1)), Err(Refusal::Unfinished(_))));
     let canceled = listing.cancel(on_day(1)).expect("canceled");
     assert_eq!(canceled.location, Location::AtAws);
     let released = canceled.release(on_day(2)).expect("let go");

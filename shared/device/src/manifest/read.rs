@@ -45,7 +45,7 @@ pub(super) fn manifest(mut top: Block<'_>, strictness: Strictness, source: &str)
     let target_directory = target_directory(&mut top, &rules);
     let substitutions = top.pairs("substitutions").into_iter().map(|(from, to)| (from, to.value)).collect();
     let operations = operations(&mut top, &rules);
-    let return_address = top.block("returnAddress").map(address);
+    let return_address = top.block("returnAddress").map(|block| address(block, strictness));
     if return_address.is_none() {
         let action = "Add returnAddress with name, street1, city, postalCode, country and phoneNumber";
         let message = "there is no return address; nothing is shipped, so none is needed here";
@@ -363,7 +363,7 @@ fn matches_nothing(prefix: &str, begin: Option<&str>, end: Option<&str>) -> bool
     ends_before || begins_behind
 }
 
-fn address(mut block: Block<'_>) -> Address {
+fn address(mut block: Block<'_>, strictness: Strictness) -> Address {
     let problems = block.problems;
     let place = block.place;
     let mut part = |name: &str| block.optional(name).map(|text| text.value);
@@ -393,13 +393,18 @@ fn address(mut block: Block<'_>) -> Address {
         ("phoneNumber", address.phone_number.is_none()),
     ] {
         if is_missing {
-            let message = "the return address lacks this part; nothing is shipped, so none is needed here";
-            problems.warn(
-                &format!("returnAddress.{name}"),
-                place,
-                message,
-                "Add it if the device will travel",
-            );
+            let option = format!("returnAddress.{name}");
+            match strictness {
+                Strictness::Strict => {
+                    let message = "the return address lacks this part";
+                    problems.error(Code::InvalidAddress, &option, place, message, "Add it");
+                }
+                Strictness::Forgiving => {
+                    let message =
+                        "the return address lacks this part; nothing is shipped, so none is needed here";
+                    problems.warn(&option, place, message, "Add it if the device will travel");
+                }
+            }
         }
     }
     address

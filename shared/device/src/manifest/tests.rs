@@ -301,6 +301,10 @@ fn bytes_that_are_no_text_are_refused_with_their_place() {
 fn a_return_address_is_required_only_where_that_is_asked_for() {
     let parsed = Manifest::parse(minimal("").as_bytes(), Strictness::Strict);
     assert!(parsed.errors().any(|error| error.option == "returnAddress"));
+    let short = minimal("returnAddress:\n    name: Jo\n");
+    let parsed = Manifest::parse(short.as_bytes(), Strictness::Strict);
+    assert!(parsed.errors().any(|error| error.code == Code::InvalidAddress));
+    assert!(parse(&short).manifest.is_some());
 }
 
 fn any_text() -> impl Strategy<Value = String> {

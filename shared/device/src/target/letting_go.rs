@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Target;
-use super::disk::{DeviceId, Disk};
+use super::disk::{DeviceId, Disk, Objection};
 use super::in_use::{InUse, mount_of, mounts};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -40,7 +40,8 @@ fn detach_disk(device: &Path) -> Result<()> {
     let disk = Disk::of_this_machine(device)?;
     let in_use = InUse::read(Path::new("/proc"))?;
     // Which disk it is was asked when it was erased.
-    let objections = disk.check(&in_use, "", DeviceId::Sticker);
+    let mut objections = disk.check(&in_use, "", DeviceId::Sticker);
+    objections.retain(|objection| *objection != Objection::ReadOnly);
     if !objections.is_empty() {
         let told = objections.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         return Err(refused(told));

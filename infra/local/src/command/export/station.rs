@@ -131,7 +131,7 @@ async fn take_off(station: &Station, job: &JobId, queue: &SqsQueue, receipt_hand
     Ok(())
 }
 
-async fn station(place: &ExportPlace) -> Result<Station> {
+pub(super) async fn station(place: &ExportPlace) -> Result<Station> {
     let (service, state) = service(place, Callers::default()).await?;
     Ok(Station::new(service, state.root().join("export/work"))?)
 }
