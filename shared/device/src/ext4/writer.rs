@@ -137,11 +137,6 @@ impl<V: Volume> Writer<V> {
         Ok(())
     }
 
-    /// Bytes of the open file so far.
-    pub fn written(&self) -> u64 {
-        self.open.as_ref().map_or(0, |open| open.written)
-    }
-
     /// Ends the open file or document.
     ///
     /// # Errors
@@ -171,19 +166,6 @@ impl<V: Volume> Writer<V> {
         }
         if open.size_bytes.is_none() {
             self.documents.push((open.written, content));
-        }
-        Ok(())
-    }
-
-    /// Fills the rest of the open file with zeros: its object vanished, its place stays.
-    pub fn fill_with_zeros(&mut self) -> Result<()> {
-        let zeros = [0; BLOCK];
-        while let Some(size) = self.open.as_ref().and_then(|open| open.size_bytes) {
-            let left = usize::try_from(size - self.written()).unwrap_or(usize::MAX);
-            if left == 0 {
-                break;
-            }
-            self.write(&zeros[..left.min(BLOCK)])?;
         }
         Ok(())
     }
