@@ -116,7 +116,7 @@ pub(super) async fn open(args: OpenArgs, output: &OutputArgs) -> Result<Exit> {
             say(&format!("{} files were there already", HumanCount(extracted.passed_over)));
         }
         say(&format!(
-            "{} files ({}) are in {}",
+            "{} files ({}) were taken out into {}",
             HumanCount(extracted.files),
             HumanBytes(extracted.bytes),
             args.directory.display()

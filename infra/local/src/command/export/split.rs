@@ -7,7 +7,7 @@ use ferry_device::manifest::{Manifest, Strictness};
 use ferry_device::target::size::DEVICE_BYTES_MAX;
 use ferry_export::{Callers, StationError};
 use ferry_transfer::store::metered::RequestKind;
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::{DecimalBytes, HumanBytes, HumanCount};
 use serde_json::json;
 
 use super::{read_file, service};
@@ -70,7 +70,7 @@ pub(super) async fn run(place: &ExportPlace, args: SplitArgs, output: &OutputArg
                 "{} (disk {} of {}): {} objects, {}, {hours:.1} h, {usd}",
                 path.display(),
                 share.disk,
-                HumanBytes(device_bytes),
+                DecimalBytes(device_bytes),
                 HumanCount(share.objects),
                 HumanBytes(share.bytes)
             ));
