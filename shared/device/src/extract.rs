@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::medium::{Found, Medium, Met, below, unix_secs};
 use crate::verify::Problem;
 
-/// What a file is called until it is whole.
-const PARTIAL: &str = ".ferry-partial";
+/// What a file's name begins with until it is whole; what is drawn follows.
+const PARTIAL: &str = ".ferry-partial-";
 /// Problems that are told one by one; the others are counted.
 const TOLD: usize = 1000;
 
@@ -49,9 +49,13 @@ impl Extracted {
 pub fn extract(medium: &dyn Medium, prefix: &str, directory: &Path) -> Result<Extracted> {
     let mut extracted = Extracted::default();
     medium.walk(&mut |met| match met {
-        Met::Found(found) if found.path.starts_with(prefix) => {
-            take(medium, &found, &below(directory, &found.path)?, &mut extracted)
-        }
+        Met::Found(found) if found.path.starts_with(prefix) => match below(directory, &found.path) {
+            Ok(path) => take(medium, &found, &path, &mut extracted),
+            Err(error) => {
+                extracted.tell(&found.path, &error);
+                Ok(())
+            }
+        },
         Met::Damaged { path, error } if path.starts_with(prefix) || prefix.starts_with(&path) => {
             extracted.tell(&path, &error);
             Ok(())
@@ -80,8 +84,7 @@ fn take(medium: &dyn Medium, found: &Found, path: &Path, extracted: &mut Extract
     }
     let parent = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-    let partial = Partial(parent.join(PARTIAL));
-    let mut file = File::create(&partial.0).map_err(Error::io("create", &partial.0))?;
+    let (partial, mut file) = Partial::create(parent)?;
     // What cannot be written ends everything, what cannot be read only this file.
     let mut unwritten = None;
     let read = medium.read(&found.path, &mut |data| {
@@ -105,7 +108,7 @@ fn take(medium: &dyn Medium, found: &Found, path: &Path, extracted: &mut Extract
         }
     }
     file.set_modified(system_time(found.modified_unix_secs)).map_err(Error::io("set the time of", path))?;
-    std::fs::rename(&partial.0, path).map_err(Error::io("put in place", path))?;
+    partial.put_in_place(path)?;
     extracted.files += 1;
     extracted.bytes += found.size_bytes;
     Ok(())
@@ -116,8 +119,34 @@ fn system_time(unix_secs: i64) -> SystemTime {
     if unix_secs < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
 }
 
-/// A file that is not whole, gone with this unless it was given its name.
+/// A file that is not whole, gone with this.
 struct Partial(PathBuf);
+
+impl Partial {
+    /// Under a name that nobody has.
+    fn create(parent: &Path) -> Result<(Self, File)> {
+        let mut drawn = [0; 8];
+        getrandom::fill(&mut drawn)
+            .map_err(|e| Error::new(ErrorKind::Io, "the system gives no random bytes").caused_by(e))?;
+        let path = parent.join(format!("{PARTIAL}{:016x}", u64::from_ne_bytes(drawn)));
+        let file = File::create_new(&path).map_err(Error::io("create", &path))?;
+        Ok((Self(path), file))
+    }
+
+    /// Gives the file its name, where that is still nobody's. A file system without links cannot say so at once: there it is asked first.
+    fn put_in_place(self, path: &Path) -> Result<()> {
+        match std::fs::hard_link(&self.0, path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Error::io("put in place", path)(error))
+            }
+            Err(_) if std::fs::symlink_metadata(path).is_err() => {
+                std::fs::rename(&self.0, path).map_err(Error::io("put in place", path))
+            }
+            Err(error) => Err(Error::io("put in place", path)(error)),
+        }
+    }
+}
 
 impl Drop for Partial {
     fn drop(&mut self) {

@@ -190,7 +190,10 @@ impl MountedMedium {
             let child = match child {
                 Ok(child) => child.path(),
                 // Behind it nothing more is told.
-                Err(error) => return visit(damaged(path, "list", directory, error)),
+                Err(error) => {
+                    visit(damaged(path, "list", directory, error))?;
+                    break;
+                }
             };
             let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_empty() && self.ignored.contains(&name) {
@@ -225,8 +228,17 @@ impl MountedMedium {
 impl Medium for MountedMedium {
     fn read(&self, path: &str, take: Take<'_>) -> Result<bool> {
         let path = below(&self.root, path)?;
-        if !std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-            return Ok(false);
+        match std::fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => {}
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Err(Error::io("look at", &path)(error));
+            }
+            _ => return Ok(false),
         }
         let mut file = File::open(&path).map_err(Error::io("open", &path))?;
         forget_cached(&file);
@@ -263,5 +275,22 @@ pub(crate) fn unix_secs(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => secs(after),
         Err(before) => -secs(before.duration()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_mac_puts_beside_a_container_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(only_container(root.path()).is_err());
+        for name in ["TC44P.hc", "._TC44P.hc"] {
+            std::fs::write(root.path().join(name), "").unwrap();
+        }
+        assert_eq!(only_container(root.path()).unwrap(), root.path().join("TC44P.hc"));
+        std::fs::write(root.path().join("TC45P.luks"), "").unwrap();
+        assert!(only_container(root.path()).unwrap_err().to_string().contains("several"));
     }
 }

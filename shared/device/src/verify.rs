@@ -106,8 +106,13 @@ pub fn verify(
 ) -> Result<Verdict> {
     for arrangement in [Arrangement::Plain, Arrangement::BagIt] {
         let mut verdict = Verdict { scope: scope.to_string(), ..Verdict::default() };
+        let mut spoilt = 0;
         let found = each_line(medium, arrangement.manifest(), &mut |line| {
-            let (sha256, path) = arrangement.parse_manifest_line(line)?;
+            let Some((sha256, path)) = line.and_then(|line| arrangement.parse_manifest_line(line).ok())
+            else {
+                spoilt += 1;
+                return Ok(());
+            };
             let is_first = verdict.listed_files == 0;
             verdict.listed_files += 1;
             if is_first || scope.selects(&path) {
@@ -115,14 +120,23 @@ pub fn verify(
                 verdict.right_files += u64::from(check(medium, &path, &sha256, &mut verdict));
             }
             progress(verdict.bytes)
-        })?;
-        if !found {
-            continue;
+        });
+        match found {
+            Ok(false) => continue,
+            Ok(true) => {}
+            Err(_) if arrangement == Arrangement::Plain && is_bag(medium) => continue,
+            // What follows in it is not known: the files behind are met as unlisted.
+            Err(error) => verdict.tell(Problem::unreadable(arrangement.manifest(), &error)),
         }
         let mut documents = 0;
         let has_list = each_line(medium, arrangement.documents_manifest(), &mut |line| {
-            let (sha256, path) = Arrangement::BagIt.parse_manifest_line(line)?;
             documents += 1;
+            let Some((sha256, path)) =
+                line.and_then(|line| Arrangement::BagIt.parse_manifest_line(line).ok())
+            else {
+                spoilt += 1;
+                return Ok(());
+            };
             // The totals are the objects' own.
             let (bytes, missing_files) = (verdict.bytes, verdict.missing_files);
             if check(medium, &path, &sha256, &mut verdict) {
@@ -130,13 +144,24 @@ pub fn verify(
             }
             (verdict.bytes, verdict.missing_files) = (bytes, missing_files);
             progress(bytes)
-        })?;
+        });
+        let has_list = has_list.unwrap_or_else(|error| {
+            verdict.tell(Problem::unreadable(arrangement.documents_manifest(), &error));
+            true
+        });
+        if spoilt > 0 {
+            verdict.tell(Problem::SpoiltList { lines: spoilt });
+        }
         // The list itself is in no list; media of earlier versions have none.
         let documents = if has_list { documents + 1 } else { arrangement.documents().len() as u64 - 1 };
         compare_names(medium, documents, scope, &mut verdict)?;
         return Ok(verdict);
     }
     Err(Error::corrupt("no list of digests is on the medium; is it an export at all?"))
+}
+
+fn is_bag(medium: &dyn Medium) -> bool {
+    medium.read(Arrangement::BagIt.manifest(), &mut |_| Ok(())).is_ok_and(|found| found)
 }
 
 /// Meets everything that is there, and counts.
@@ -162,7 +187,9 @@ fn compare_names(medium: &dyn Medium, documents: u64, scope: &Scope, verdict: &m
         verdict.tell(Problem::Unlisted { files: there - expected });
     }
     // A sample looks for no single file, so those that are gone are only counted.
-    let lost = expected.saturating_sub(there + damaged_files);
+    let told_missing = verdict.problems.iter().filter(|problem| matches!(problem, Problem::Missing { .. }));
+    let documents_missing = (told_missing.count() as u64).saturating_sub(verdict.missing_files);
+    let lost = expected.saturating_sub(there + damaged_files + documents_missing);
     if *scope != Scope::Full && lost > 0 {
         verdict.missing_files += lost;
         verdict.tell(Problem::Lost { files: lost });
@@ -192,16 +219,18 @@ fn check(medium: &dyn Medium, path: &str, expected: &str, verdict: &mut Verdict)
     false
 }
 
-/// Gives the lines of a text file; `false` where there is none.
-fn each_line(medium: &dyn Medium, path: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<bool> {
+/// Gives the lines of a text file, `None` for one that is no text; `false` where there is no file.
+fn each_line(
+    medium: &dyn Medium,
+    path: &str,
+    each: &mut dyn FnMut(Option<&str>) -> Result<()>,
+) -> Result<bool> {
     let mut rest: Vec<u8> = Vec::new();
     let found = medium.read(path, &mut |data| {
         rest.extend_from_slice(data);
         let mut from = 0;
         while let Some(length) = rest[from..].iter().position(|byte| *byte == b'\n') {
-            let line = std::str::from_utf8(&rest[from..from + length])
-                .map_err(|e| Error::corrupt(format!("{path} is not UTF-8")).caused_by(e))?;
-            each(line)?;
+            each(std::str::from_utf8(&rest[from..from + length]).ok())?;
             from += length + 1;
         }
         rest.drain(..from);

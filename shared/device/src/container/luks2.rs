@@ -240,8 +240,7 @@ pub(super) fn open<V: Volume>(volume: &V, password: &Password) -> Result<Opened>
     if expected.iterations > ITERATIONS_MAX {
         return Err(unsupported("an odd digest"));
     }
-    // LUKS2 has 32 key slots.
-    for slot in metadata.keyslots.values().take(32) {
+    for slot in metadata.keyslots.values().take(SLOTS_TRIED) {
         let area_offset: u64 = slot.area.offset.parse().map_err(|_| unsupported("an odd key slot"))?;
         if slot.key_size != KEY_BYTES || slot.area.encryption != CIPHER || slot.af.stripes != STRIPES {
             continue;
@@ -280,17 +279,22 @@ fn read_metadata<V: Volume>(volume: &V) -> Result<Metadata> {
     Err(Error::corrupt("neither copy of the LUKS2 header is whole"))
 }
 
-/// What opening takes at most, whoever made the header: cryptsetup's own limit of memory (`CRYPT_KDF_MAX_MEMORY`, 4 GiB), and minutes of one core.
+/// What trying one key slot takes at most, whoever made the header: cryptsetup's own limits of memory (4 GiB) and lanes, and some minutes of one core: 64 passes over a gibibyte,
+/// or what PBKDF2 does in that time.
 const MEMORY_KIBIBYTES_MAX: u32 = 4 << 20;
-const TIME_MAX: u32 = 1000;
+const WORK_MAX: u64 = 64 << 20;
+const CPUS_MAX: u32 = 4;
 const ITERATIONS_MAX: u32 = 100_000_000;
+/// Key slots that are tried: a container of ours has one.
+const SLOTS_TRIED: usize = 8;
 
 fn derive(kdf: &Kdf, password: &Password) -> Result<Zeroizing<[u8; KEY_BYTES]>> {
     let odd = || Error::invalid("the LUKS2 key slot has an odd derivation");
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     match kdf {
         Kdf::Argon2id { time, memory, cpus, salt } => {
-            if *memory > MEMORY_KIBIBYTES_MAX || *time > TIME_MAX {
+            let work = u64::from(*memory) * u64::from(*time);
+            if *memory > MEMORY_KIBIBYTES_MAX || work > WORK_MAX || *cpus > CPUS_MAX {
                 return Err(odd());
             }
             let salt = BASE64.decode(salt).map_err(|_| odd())?;
@@ -346,4 +350,28 @@ fn mix(stripes: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
         }
     }
     mixed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_asks_for_the_machine_is_refused_before_anything_is_derived() {
+        let password = Password::new("x");
+        let salt = BASE64.encode([0; 32]);
+        let argon2id = |time, memory, cpus| Kdf::Argon2id { time, memory, cpus, salt: salt.clone() };
+        let pbkdf2 = |iterations| Kdf::Pbkdf2 { hash: "sha256".into(), iterations, salt: salt.clone() };
+        for kdf in [
+            argon2id(1, u32::MAX, 1),
+            argon2id(u32::MAX, 65_536, 4),
+            argon2id(100, 4 << 20, 4),
+            argon2id(1, 65_536, 1000),
+            pbkdf2(u32::MAX),
+        ] {
+            assert!(derive(&kdf, &password).is_err(), "{kdf:?}");
+        }
+        assert!(derive(&argon2id(1, 64, 1), &password).is_ok());
+        assert!(derive(&pbkdf2(1), &password).is_ok());
+    }
 }

@@ -12,7 +12,7 @@ use super::field::{get16, get32, get64_split};
 use super::geometry::DESCRIPTOR;
 use super::hash::hash;
 use super::superblock::{CHECKSUM_AT, INCOMPAT, MAGIC, MAGIC_AT, SUPERBLOCK_AT, SUPERBLOCK_BYTES};
-use super::{BLOCK, BLOCK_BYTES, FILE_MAX_BYTES, INODE, ROOT_INODE};
+use super::{BLOCK, BLOCK_BYTES, FILE_MAX_BYTES, GROUP_BLOCKS, INODE, ROOT_INODE};
 use crate::error::{Error, Result};
 use crate::volume::Volume;
 
@@ -27,6 +27,12 @@ const TAIL: usize = BLOCK - 12;
 const INODES_PER_GROUP_MAX: u32 = 32_768;
 /// Linux's `EXT4_MAX_EXTENT_DEPTH`.
 const EXTENT_DEPTH_MAX: u16 = 5;
+/// Deeper than any key leads: one has 1,024 bytes, and so at most 512 components below its target directory.
+const DIRECTORY_DEPTH_MAX: usize = 2048;
+/// Twice what Linux takes.
+const PATH_BYTES_MAX: usize = 8192;
+/// Entries of one block of an extent tree.
+const ENTRIES_OF_INDEX: u64 = 340;
 /// Damaged blocks of one directory after which the rest of it is not looked at.
 const DAMAGED_BLOCKS_MAX: u32 = 16;
 
@@ -95,7 +101,9 @@ impl<V: Volume> Reader<V> {
             return Err(Error::invalid("this ext4 file system was not made by Ferry; mount it instead"));
         }
         let (inodes, inodes_per_group) = (get32(raw, 0), get32(raw, 40));
-        if !(1..=INODES_PER_GROUP_MAX).contains(&inodes_per_group) || inodes < ROOT_INODE {
+        let groups = (volume.size_bytes() / BLOCK_BYTES).div_ceil(GROUP_BLOCKS);
+        let inodes_fit = u64::from(inodes) <= groups * u64::from(inodes_per_group);
+        if !(1..=INODES_PER_GROUP_MAX).contains(&inodes_per_group) || inodes < ROOT_INODE || !inodes_fit {
             return Err(Error::corrupt("the superblock has numbers that no file system has"));
         }
         let mut uuid = [0; 16];
@@ -169,10 +177,16 @@ impl<V: Volume> Reader<V> {
                 return Err(Error::corrupt("the directories lead in circles"));
             }
             let path = level.below(&String::from_utf8_lossy(&name));
+            if path.len() > PATH_BYTES_MAX {
+                return Err(Error::corrupt("the directories lead in circles"));
+            }
             match self.node(inode) {
                 Ok(child) => {
                     visit(&path, Ok(&child))?;
                     if child.is_directory {
+                        if levels.len() == DIRECTORY_DEPTH_MAX {
+                            return Err(Error::corrupt("the directories lead in circles"));
+                        }
                         levels.push(Level::new(path, child));
                     }
                 }
@@ -187,6 +201,10 @@ impl<V: Volume> Reader<V> {
         let mut left = node.size_bytes;
         let mut buffer = Vec::new();
         self.stretches(node, &mut |stretch| {
+            // Extents that name nothing would keep this up for as long as their maker likes.
+            if stretch.blocks == 0 || left == 0 {
+                return Err(Error::corrupt(format!("the extents of inode {} are damaged", node.inode)));
+            }
             let mut at = stretch.physical * BLOCK_BYTES;
             let end = at + stretch.blocks * BLOCK_BYTES;
             while at < end && left > 0 {
@@ -229,7 +247,8 @@ impl<V: Volume> Reader<V> {
             return Err(Error::corrupt(format!("inode {inode} is damaged")));
         }
         let size_bytes = get64_split(&raw, 4, 108);
-        if size_bytes > FILE_MAX_BYTES {
+        // Files have no holes here.
+        if size_bytes > FILE_MAX_BYTES.min(self.volume.size_bytes()) {
             return Err(Error::corrupt(format!("inode {inode} says that it has {size_bytes} bytes")));
         }
         let mut root = [0; 60];
@@ -247,7 +266,9 @@ impl<V: Volume> Reader<V> {
 
     /// The stretches of a file, front to back.
     fn stretches(&self, node: &Node, each: &mut dyn FnMut(Stretch) -> Result<()>) -> Result<()> {
-        self.descend(&node.root, node.inode, EXTENT_DEPTH_MAX, each)
+        // Every entry is of a block at least, of the file or of the tree above it.
+        let mut entries_left = 2 * node.size_bytes.div_ceil(BLOCK_BYTES) + ENTRIES_OF_INDEX;
+        self.descend(&node.root, node.inode, EXTENT_DEPTH_MAX, &mut entries_left, each)
     }
 
     /// The extents below an index that is at most so deep.
@@ -256,6 +277,7 @@ impl<V: Volume> Reader<V> {
         entries: &[u8],
         inode: u32,
         depth_max: u16,
+        entries_left: &mut u64,
         each: &mut dyn FnMut(Stretch) -> Result<()>,
     ) -> Result<()> {
         let depth = get16(entries, 6);
@@ -265,6 +287,9 @@ impl<V: Volume> Reader<V> {
         let count = usize::from(get16(entries, 2)).min((entries.len() - 12) / 12);
         let is_leaf = depth == 0;
         for entry in entries[12..12 + count * 12].chunks(12) {
+            *entries_left = entries_left
+                .checked_sub(1)
+                .ok_or_else(|| Error::corrupt(format!("the extents of inode {inode} lead in circles")))?;
             if is_leaf {
                 let physical = u64::from(get16(entry, 6)) << 32 | u64::from(get32(entry, 8));
                 each(Stretch { physical, blocks: u64::from(get16(entry, 4)) })?;
@@ -275,7 +300,7 @@ impl<V: Volume> Reader<V> {
                 if checksum != get32(&block, BLOCK - 4) {
                     return Err(Error::corrupt(format!("the extents of inode {inode} are damaged")));
                 }
-                self.descend(&block[..BLOCK - 4], inode, depth - 1, each)?;
+                self.descend(&block[..BLOCK - 4], inode, depth - 1, entries_left, each)?;
             }
         }
         Ok(())

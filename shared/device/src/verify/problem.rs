@@ -30,6 +30,11 @@ pub enum Problem {
         /// How many.
         files: u64,
     },
+    /// Lines of a list of digests that are none any more; what they named is met as unlisted.
+    SpoiltList {
+        /// How many.
+        lines: u64,
+    },
     /// Fewer files are there than are listed.
     Lost {
         /// How many.
@@ -48,7 +53,7 @@ impl Problem {
     pub(crate) fn path(&self) -> Option<&str> {
         match self {
             Self::Missing { path } | Self::Differs { path } | Self::Unreadable { path, .. } => Some(path),
-            Self::Unlisted { .. } | Self::Lost { .. } => None,
+            Self::Unlisted { .. } | Self::SpoiltList { .. } | Self::Lost { .. } => None,
         }
     }
 }

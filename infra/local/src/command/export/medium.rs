@@ -68,6 +68,7 @@ fn show(problem: &Problem) {
         Problem::Differs { path } => format!("differs     {path:?}"),
         Problem::Unreadable { path, message } => format!("unreadable  {path:?}: {message}"),
         Problem::Unlisted { files } => format!("unlisted    {files} files that no list names"),
+        Problem::SpoiltList { lines } => format!("spoilt      {lines} lines of the lists of digests"),
         Problem::Lost { files } => format!("lost        {files} files that are listed"),
     });
 }

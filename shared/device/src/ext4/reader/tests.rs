@@ -179,6 +179,47 @@ fn what_is_damaged_is_told_and_the_rest_is_read_and_taken_out() {
 }
 
 #[test]
+fn what_is_taken_out_touches_nothing_else_whatever_it_is_called() {
+    let medium = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let mine = tempfile::tempdir().unwrap();
+    for name in [".ferry-partial", ".ferry-partial-0", "a"] {
+        std::fs::write(medium.path().join(name), name).unwrap();
+    }
+    std::fs::write(mine.path().join("precious"), "mine").unwrap();
+    std::os::unix::fs::symlink(mine.path().join("precious"), out.path().join(".ferry-partial-1")).unwrap();
+    let mounted = crate::medium::MountedMedium::new(medium.path(), &[]);
+    assert_eq!(extract(&mounted, "", out.path()).unwrap().files, 3);
+    for name in [".ferry-partial", ".ferry-partial-0", "a"] {
+        assert_eq!(std::fs::read_to_string(out.path().join(name)).unwrap(), name);
+    }
+    assert_eq!(std::fs::read_to_string(mine.path().join("precious")).unwrap(), "mine");
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 4, "nothing half is left");
+    std::os::unix::fs::symlink(mine.path().join("precious"), out.path().join("b")).unwrap();
+    std::fs::write(medium.path().join("b"), "theirs").unwrap();
+    assert_eq!(extract(&mounted, "b", out.path()).unwrap_err().kind(), crate::ErrorKind::Refused);
+    assert_eq!(std::fs::read_to_string(mine.path().join("precious")).unwrap(), "mine");
+}
+
+#[test]
+fn a_list_that_is_spoilt_is_told_and_the_rest_of_it_is_checked() {
+    let work = tempfile::tempdir().unwrap();
+    let image = image(work.path());
+    let out = tempfile::tempdir().unwrap();
+    extract(&open(&image).unwrap(), "", out.path()).unwrap();
+    let list = out.path().join(".export/manifest-sha256.txt");
+    let mut bytes = std::fs::read(&list).unwrap();
+    bytes[3] = b'x';
+    std::fs::write(&list, &bytes).unwrap();
+    let mounted = crate::medium::MountedMedium::new(out.path(), &[]);
+    let verdict = verify(&mounted, &Scope::Full, &mut |_| Ok(())).unwrap();
+    assert_eq!(verdict.right_files, 3, "{verdict:?}");
+    assert!(verdict.problems.contains(&Problem::SpoiltList { lines: 1 }));
+    let differs = Problem::Differs { path: ".export/manifest-sha256.txt".into() };
+    assert!(verdict.problems.contains(&differs), "{verdict:?}");
+}
+
+#[test]
 fn documents_are_checked_too() {
     let work = tempfile::tempdir().unwrap();
     let image = image(work.path());
