@@ -11,6 +11,7 @@ pub(crate) mod listing;
 mod log;
 mod medium;
 mod outer;
+mod pace;
 mod patience;
 mod prefix;
 mod reading;
@@ -40,6 +41,7 @@ use ferry_transfer::SharedStore;
 use time::Duration;
 
 use self::medium::Seal;
+use self::pace::Pace;
 use self::standing::Standing;
 use crate::service::Service;
 
@@ -239,8 +241,11 @@ async fn beat(
     progress: Arc<Progress>,
     standing: Arc<Standing>,
 ) {
+    let mut pace = Pace::default();
     loop {
         tokio::time::sleep(SIGN_OF_LIFE).await;
+        let secs_left =
+            pace.secs_left(service.now(), progress.bytes_done.load(Relaxed), progress.bytes.load(Relaxed));
         let changed = service
             .jobs()
             .change(&id, |mut job| {
@@ -250,6 +255,7 @@ async fn beat(
                 job.totals.bytes_done = progress.bytes_done.load(Relaxed);
                 job.totals.archived = progress.archived.load(Relaxed);
                 job.totals.readable = progress.readable.load(Relaxed);
+                job.totals.secs_left = secs_left;
                 job.lease_to(&name, service.now(), LEASE)
             })
             .await;

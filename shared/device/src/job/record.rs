@@ -74,6 +74,9 @@ pub struct Totals {
     /// Those that can be read already.
     #[serde(default)]
     pub readable: u64,
+    /// Seconds that the rest of the copy will take, at the pace so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secs_left: Option<u64>,
 }
 
 /// A station's claim to a job. It lapses, so that a station that was killed holds nothing up.
@@ -281,12 +284,26 @@ impl JobRecord {
         }
         if matches!(self.state, JobState::Writing | JobState::Verifying) && objects > 0 {
             let share = if bytes == 0 { 100 } else { u128::from(bytes_done) * 100 / u128::from(bytes) };
-            return format!("{} {objects_done} of {objects} objects, {share} %.", self.state.message());
+            let left = self
+                .totals
+                .secs_left
+                .filter(|_| self.state == JobState::Writing)
+                .map_or(String::new(), about);
+            return format!("{} {objects_done} of {objects} objects, {share} %{left}.", self.state.message());
         }
         let Totals { archived, readable, .. } = self.totals;
         if self.state == JobState::Restoring && archived > 0 {
             return format!("{} {readable} of {archived} can be read.", self.state.message());
         }
         self.state.message().to_owned()
+    }
+}
+
+/// A duration as somebody who waits wants it.
+fn about(secs_left: u64) -> String {
+    match secs_left {
+        0..100 => format!(", about {secs_left} s left"),
+        100..6000 => format!(", about {} min left", secs_left.div_ceil(60)),
+        _ => format!(", about {} h left", secs_left.div_ceil(3600)),
     }
 }

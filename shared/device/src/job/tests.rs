@@ -116,6 +116,14 @@ fn a_running_job_tells_how_far_it_is() {
     job.state = JobState::Writing;
     job.totals = Totals { objects: 4, bytes: 200, objects_done: 3, bytes_done: 50, ..Totals::default() };
     assert_eq!(job.progress_message(), "Objects are being copied. 3 of 4 objects, 25 %.");
+    for (secs, words) in [(40, "about 40 s"), (840, "about 14 min"), (90_000, "about 25 h")] {
+        job.totals.secs_left = Some(secs);
+        assert!(
+            job.progress_message().ends_with(&format!("25 %, {words} left.")),
+            "{}",
+            job.progress_message()
+        );
+    }
 }
 
 proptest! {
