@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+mod checking;
 mod client;
 mod http_server;
 mod jobs;

@@ -10,7 +10,8 @@ use ferry_device::room::Room;
 use ferry_transfer::listing::{FixedEnd, list_within};
 use futures::TryStreamExt as _;
 
-use crate::service::{Service, check_globs};
+use crate::checking::check_globs;
+use crate::service::Service;
 use crate::station::{StationError, room_of, selection};
 
 /// One disk's share.

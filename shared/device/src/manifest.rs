@@ -13,6 +13,7 @@ mod lenient;
 mod node;
 mod problem;
 mod read;
+mod shipping;
 mod write;
 
 #[cfg(test)]
