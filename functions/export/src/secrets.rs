@@ -110,12 +110,17 @@ impl DirectorySecrets {
 }
 
 /// Unlike any other, of processes with the same number in another container too.
-fn unlike_any_other() -> Result<u64> {
+pub(crate) fn unlike_any_other() -> Result<u64> {
     let mut drawn = [0; 8];
-    getrandom::fill(&mut drawn).map_err(|error| {
-        Error::new(ErrorKind::Other, "the system gave no random bytes").caused_by(error.to_string())
-    })?;
+    random(&mut drawn)?;
     Ok(u64::from_ne_bytes(drawn))
+}
+
+/// Fills with what nobody can foresee.
+pub(crate) fn random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(|error| {
+        Error::new(ErrorKind::Other, "the system gave no random bytes").caused_by(error.to_string())
+    })
 }
 
 #[async_trait]

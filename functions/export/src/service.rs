@@ -20,7 +20,7 @@ use crate::api::{ApiError, ErrorCode};
 use crate::auth::{Caller, Callers};
 use crate::checking::Checked;
 use crate::jobs::{JobPage, Jobs};
-use crate::secrets::{Secret, Secrets};
+use crate::secrets::{Secret, Secrets, random, unlike_any_other};
 
 /// Under this name the key lies that signs.
 const SIGNING_KEY: &str = "signing-key";
@@ -332,21 +332,21 @@ impl Service {
 
     /// Forgets a job's password.
     pub(crate) async fn forget_password(&self, job: &JobRecord) -> Result<(), ApiError> {
-        match &job.password_name {
-            Some(name) => Ok(self.parts.secrets.remove(&secret_name(name)?).await?),
-            None => Ok(()),
-        }
+        Ok(self.remove_password(job.password_name.as_deref()).await?)
     }
 
     /// The same where nothing can be done about a failure.
     async fn forget(&self, password_name: Option<&str>) {
-        let Some(name) = password_name else { return };
-        let removed = match secret_name(name) {
-            Ok(name) => self.parts.secrets.remove(&name).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
+        if let Err(error) = self.remove_password(password_name).await {
+            let name = password_name.unwrap_or_default();
             tracing::warn!(name, error = error.chain(), "a password that nobody needs is still kept");
+        }
+    }
+
+    async fn remove_password(&self, password_name: Option<&str>) -> ferry_transfer::Result<()> {
+        match password_name {
+            Some(name) => self.parts.secrets.remove(&secret_name(name)?).await,
+            None => Ok(()),
         }
     }
 
@@ -379,9 +379,7 @@ impl Service {
     /// Keeps a manifest's password under a name that no other has: a record and its password are two things, and whoever reads one has read the other's name in it.
     async fn keep_password(&self, manifest: &Manifest) -> Result<Option<String>, ApiError> {
         let Some(password) = &manifest.password else { return Ok(None) };
-        let mut drawn = [0; 8];
-        random(&mut drawn)?;
-        let name = format!("jobs/{:016x}", u64::from_ne_bytes(drawn));
+        let name = format!("jobs/{:016x}", unlike_any_other()?);
         self.parts.secrets.put(&secret_name(&name)?, &Secret::new(password.reveal())).await?;
         Ok(Some(name))
     }
@@ -406,12 +404,6 @@ impl Service {
 
 fn unknown(id: &JobId) -> ApiError {
     ApiError::new(ErrorCode::InvalidJobId, format!("there is no job {id} of yours. Look at ListJobs"))
-}
-
-fn random(bytes: &mut [u8]) -> ferry_transfer::Result<()> {
-    getrandom::fill(bytes).map_err(|error| {
-        Error::new(ErrorKind::Other, "the system gave no random bytes").caused_by(error.to_string())
-    })
 }
 
 fn secret_name(name: &str) -> ferry_transfer::Result<StateName> {

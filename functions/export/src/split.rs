@@ -55,10 +55,9 @@ impl Service {
         check_globs(manifest).map_err(|error| StationError::Job(error.message))?;
         let mut habits = selection::Habits::default();
         loop {
-            let known = habits.disordered();
-            match self.split_once(manifest, device_bytes, &mut habits).await {
-                Err(StationError::Store(_)) if habits.disordered() > known => {}
-                ended => return ended,
+            let ended = self.split_once(manifest, device_bytes, &mut habits).await;
+            if !habits.begins_again(&ended) {
+                return ended;
             }
         }
     }

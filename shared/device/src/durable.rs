@@ -3,7 +3,7 @@
 //! Owns: writing one beside its place, syncing it and putting it there; reading one that may be missing; and removing one. Does not own: what they say. Invariant: what
 //! [`write()`] returned from is there after a power cut, and before it nothing or what was there before.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -36,6 +36,17 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::io("remove", path)(error)),
     }
+}
+
+/// Makes a file anew. What an interrupted run left there goes; a link is replaced, not followed. It is synced by whoever writes it.
+pub fn create_anew(path: &Path) -> Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("replace", path)(error));
+        }
+        _ => {}
+    }
+    OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(Error::io("create", path))
 }
 
 /// Gives a file that is synced its name.

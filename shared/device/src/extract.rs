@@ -7,10 +7,10 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::medium::{Found, Medium, Met, below, unix_secs};
+use crate::sink::system_time;
 use crate::verify::Problem;
 
 /// What a file's name begins with until it is whole; what is drawn follows.
@@ -107,16 +107,13 @@ fn take(medium: &dyn Medium, found: &Found, path: &Path, extracted: &mut Extract
             return Ok(());
         }
     }
-    file.set_modified(system_time(found.modified_unix_secs)).map_err(Error::io("set the time of", path))?;
+    if let Some(modified) = system_time(found.modified_unix_secs) {
+        file.set_modified(modified).map_err(Error::io("set the time of", path))?;
+    }
     partial.put_in_place(path)?;
     extracted.files += 1;
     extracted.bytes += found.size_bytes;
     Ok(())
-}
-
-fn system_time(unix_secs: i64) -> SystemTime {
-    let distance = Duration::from_secs(unix_secs.unsigned_abs());
-    if unix_secs < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
 }
 
 /// A file that is not whole, gone with this.

@@ -22,6 +22,7 @@ pub mod naming;
 pub mod ntfs;
 pub mod part;
 pub mod plan;
+mod program;
 pub mod room;
 pub mod session;
 pub mod signature;

@@ -21,14 +21,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::program;
 use crate::target::in_use::mounts;
 
 /// How often, and after which pause, a mount is looked for.
 const LOOKS: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(20);
-/// Where such programs are that an ordinary user's `PATH` does not name.
-const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
-
 /// Whether a file system is only read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -53,7 +51,7 @@ impl Programs {
     /// # Errors
     /// `MissingProgram` with the package's name: it can be told when the job is created.
     pub fn find(search_path: &OsStr) -> Result<Self> {
-        let find = |program: &str, package: &str| find_in(search_path, &SYSTEM_DIRECTORIES, program, package);
+        let find = |name: &str, package: &str| program::find(search_path, name, package);
         Ok(Self {
             mkntfs: find("mkntfs", "ntfs-3g")?,
             ntfs_3g: find("ntfs-3g", "ntfs-3g")?,
@@ -68,16 +66,8 @@ impl Programs {
 
     /// Makes an empty file system over the whole of a file or device.
     pub fn format(&self, image: &Path, label: &str) -> Result<()> {
-        let output = Command::new(&self.mkntfs)
-            .args(["--force", "--quick", "--quiet", "--label", label])
-            .arg(image)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(Error::io("run", &self.mkntfs))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(failed("mkntfs", image, &output.stderr))
+        let options = ["--force", "--quick", "--quiet", "--label", label].map(OsStr::new);
+        program::run(&self.mkntfs, &[&options[..], &[image.as_os_str()]].concat(), image)
     }
 
     /// Mounts a file system at a directory that exists.
@@ -118,31 +108,10 @@ impl Programs {
     }
 }
 
-pub(crate) fn find_in(search_path: &OsStr, also: &[&str], program: &str, package: &str) -> Result<PathBuf> {
-    std::env::split_paths(search_path)
-        .chain(also.iter().map(PathBuf::from))
-        .map(|directory| directory.join(program))
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::MissingProgram,
-                format!("{program} is not installed; it is in the package {package}"),
-            )
-        })
-}
-
 /// Unmounts what a process that was killed left mounted at a directory. Whoever still has a file open there keeps it until then.
 pub(crate) fn unmount_leftover(umount: &Path, directory: &Path) -> Result<()> {
     while is_mounted(directory)? {
-        let output = Command::new(umount)
-            .arg("--lazy")
-            .arg(directory)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(Error::io("run", umount))?;
-        if !output.status.success() {
-            return Err(failed("umount", directory, &output.stderr));
-        }
+        program::run(umount, &[OsStr::new("--lazy"), directory.as_os_str()], directory)?;
     }
     Ok(())
 }
@@ -151,12 +120,6 @@ pub(crate) fn is_mounted(directory: &Path) -> Result<bool> {
     let path = Path::new("/proc/self/mountinfo");
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
     Ok(mounts(&text).iter().any(|mount| Path::new(&mount.mount_point) == directory))
-}
-
-fn failed(program: &str, image: &Path, stderr: &[u8]) -> Error {
-    let said = String::from_utf8_lossy(stderr);
-    let said = said.lines().last().unwrap_or_default();
-    Error::new(ErrorKind::Io, format!("{program} failed on {}: {said}", image.display()))
 }
 
 /// A mounted file system. Dropping it unmounts; only [`Self::unmount`] tells whether that went well.
@@ -182,14 +145,9 @@ impl Mounted {
 
     fn end(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
-        let output = Command::new(&self.umount)
-            .arg(&self.directory)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(Error::io("run", &self.umount))?;
-        if !output.status.success() {
+        if let Err(error) = program::run(&self.umount, &[self.directory.as_os_str()], &self.directory) {
             self.child = Some(child);
-            return Err(failed("umount", &self.directory, &output.stderr));
+            return Err(error);
         }
         // ntfs-3g writes what it holds back before it ends.
         let status = child.wait().map_err(Error::io("wait for ntfs-3g on", &self.image))?;
@@ -204,17 +162,5 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         // Nobody is left to be told; a mount that stays is seen by the next job's checks.
         drop(self.end());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_program_is_told_with_its_package() {
-        let error = find_in(OsStr::new("/nowhere"), &[], "mkntfs", "ntfs-3g").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::MissingProgram);
-        assert!(error.to_string().contains("package ntfs-3g"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::durable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::{FileFacts, Layout, Writer};
 use crate::naming::DevicePath;
@@ -179,19 +180,7 @@ impl DirectorySink {
 
     fn create(&mut self, path: &str, modified_unix_secs: Option<i64>) -> Result<()> {
         let path = self.place(path)?;
-        // What an interrupted export left here is made anew; a link is replaced, not followed.
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("replace", &path)(e));
-            }
-            _ => {}
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(Error::io("create", &path))?;
+        let file = durable::create_anew(&path)?;
         self.open = Some(OpenFile { file, path, modified_unix_secs });
         Ok(())
     }
@@ -307,7 +296,7 @@ impl Sink for DirectorySink {
     }
 }
 
-fn system_time(unix_secs: i64) -> Option<SystemTime> {
+pub(crate) fn system_time(unix_secs: i64) -> Option<SystemTime> {
     let distance = Duration::from_secs(unix_secs.unsigned_abs());
     if unix_secs < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(distance)

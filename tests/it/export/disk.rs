@@ -44,6 +44,15 @@ impl LoopDisk {
         run("losetup", &[&self.device, &self.image.display().to_string()]);
     }
 
+    /// One whose file system holds the SIGNATURE of the job that was created last.
+    fn signed(world: &World, megabytes: u64) -> Self {
+        let signature = fs::read_to_string(world.device().join("SIGNATURE")).expect("SIGNATURE");
+        let disk = Self::new(world.pair.directory(), megabytes);
+        run("mkfs.ext4", &["-q", &disk.device]);
+        disk.put("SIGNATURE", &signature);
+        disk
+    }
+
     fn mounted<T>(&self, act: impl FnOnce(&Path) -> T) -> T {
         run("mount", &[&self.device, &self.place.display().to_string()]);
         let result = act(&self.place);
@@ -235,10 +244,7 @@ async fn ntfs_or_ext4_over_a_disk_carries_the_container_as_a_file() {
     for outer in ["ext4", "ntfs"] {
         let world = World::new(&manifest(&format!("trueCryptPassword:{PASSWORD}\n"))).await;
         let id = world.create().await;
-        let signature = fs::read_to_string(world.device().join("SIGNATURE")).expect("SIGNATURE");
-        let disk = LoopDisk::new(world.pair.directory(), 300);
-        run("mkfs.ext4", &["-q", &disk.device]);
-        disk.put("SIGNATURE", &signature);
+        let disk = LoopDisk::signed(&world, 300);
         let target = disk.target();
         let agreed = ["--device-id-on-sticker", "--yes-erase", STICKER, "--json"];
         let args = [&["run", &id, "--target", &target, "--outer", outer][..], &agreed].concat();
@@ -280,10 +286,7 @@ async fn ntfs_or_ext4_over_a_disk_carries_the_container_as_a_file() {
 async fn block_a_disk_in_the_clear_is_a_file_system_of_its_own_size() {
     let world = World::new(&manifest("x-container: none\n")).await;
     let id = world.create().await;
-    let signature = fs::read_to_string(world.device().join("SIGNATURE")).expect("SIGNATURE");
-    let disk = LoopDisk::new(world.pair.directory(), 300);
-    run("mkfs.ext4", &["-q", &disk.device]);
-    disk.put("SIGNATURE", &signature);
+    let disk = LoopDisk::signed(&world, 300);
     let target = disk.target();
     let agreed = ["--device-id-on-sticker", "--yes-erase", STICKER, "--json"];
     let report = world.ferry([&["run", &id, "--target", &target][..], &agreed].concat()).run().await;

@@ -41,17 +41,22 @@ pub(super) struct LeftOut {
 
 /// What the buckets' listings turned out to be.
 #[derive(Debug, Default)]
-pub(crate) struct Habits(BTreeMap<String, Arc<ListingHabits>>);
+pub(crate) struct Habits {
+    by_bucket: BTreeMap<String, Arc<ListingHabits>>,
+    known_disordered: usize,
+}
 
 impl Habits {
     /// Of one bucket.
     pub(crate) fn of(&mut self, bucket: &str) -> Arc<ListingHabits> {
-        Arc::clone(self.0.entry(bucket.to_owned()).or_default())
+        Arc::clone(self.by_bucket.entry(bucket.to_owned()).or_default())
     }
 
-    /// How many list in no order. A listing that broke off for that reason begins again, and is sorted.
-    pub(crate) fn disordered(&self) -> usize {
-        self.0.values().filter(|habits| habits.is_disordered()).count()
+    /// Whether what ended so begins again: it broke off because a bucket was found to list in no order, and now that this is known it is sorted.
+    pub(crate) fn begins_again<T>(&mut self, ended: &Result<T, StationError>) -> bool {
+        let before = self.known_disordered;
+        self.known_disordered = self.by_bucket.values().filter(|habits| habits.is_disordered()).count();
+        matches!(ended, Err(StationError::Store(_))) && self.known_disordered > before
     }
 }
 
@@ -59,10 +64,9 @@ impl Habits {
 pub(super) async fn plan(run: &Run<'_>, arrangement: Arrangement) -> Result<Plan, StationError> {
     let mut habits = Habits::default();
     loop {
-        let known = habits.disordered();
-        match plan_once(run, arrangement, &mut habits).await {
-            Err(StationError::Store(_)) if habits.disordered() > known => {}
-            ended => return ended,
+        let ended = plan_once(run, arrangement, &mut habits).await;
+        if !habits.begins_again(&ended) {
+            return ended;
         }
     }
 }

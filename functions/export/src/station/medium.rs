@@ -281,7 +281,9 @@ fn sink(
         return Err(Error::new(ErrorKind::InvalidInput, "the target holds no container"));
     };
     if let Target::Directory(directory) = target {
-        put_note(&directory.join(HOW_TO_OPEN), &how_to_open(job.id.as_str(), format))?;
+        let note = directory.join(HOW_TO_OPEN);
+        let text = how_to_open(job.id.as_str(), format);
+        durable::create_anew(&note)?.write_all(text.as_bytes()).map_err(Error::io("write", &note))?;
     }
     match manifest.file_system {
         FileSystem::Ext4 => {
@@ -327,18 +329,6 @@ fn keep_layout(layout: &Layout, work: &Path) -> Result<()> {
             "the job was begun by a version of Ferry that lays files out otherwise: finish it with that one, or create it anew",
         )),
     }
-}
-
-/// Writes a file beside the container anew. What stands there was left by an earlier run, or is a link that leads elsewhere.
-fn put_note(path: &Path, text: &str) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("replace", path)(error));
-        }
-        _ => {}
-    }
-    let mut file = std::fs::File::create_new(path).map_err(Error::io("write", path))?;
-    file.write_all(text.as_bytes()).map_err(Error::io("write", path))
 }
 
 /// The container on a disk, or of so many bytes in a file: made, or as it was made.

@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 
 use super::Target;
 use super::disk::{DeviceId, Disk, Objection};
-use super::in_use::{InUse, mount_of, mounts};
+use super::in_use::InUse;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ntfs::is_mounted;
 
 /// Returns once everything written to the target is on its medium.
 pub fn sync(target: &Target) -> Result<()> {
@@ -58,9 +59,7 @@ fn detach_disk(device: &Path) -> Result<()> {
 
 fn unmount(directory: &Path) -> Result<()> {
     let real = std::fs::canonicalize(directory).map_err(Error::io("find", directory))?;
-    let in_use = InUse::read(Path::new("/proc"))?;
-    let mounts = mounts(&in_use.mountinfo);
-    if mount_of(&mounts, &real).is_none_or(|mount| Path::new(&mount.mount_point) != real) {
+    if !is_mounted(&real)? {
         return Err(refused(format!("nothing is mounted at {}", directory.display())));
     }
     let program = Path::new("umount");

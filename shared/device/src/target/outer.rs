@@ -3,16 +3,15 @@
 //! Owns: the two that there are, made and mounted by their own programs. Does not own: whether a disk may be erased, nor what is in the container. Invariants: the programs are found before anything
 //! is erased; what was mounted is unmounted whatever happens; nothing is believed written before the unmount succeeded.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::naming::FileSystem;
-use crate::ntfs::{Access, Mounted, Programs, find_in, is_mounted};
+use crate::ntfs::{Access, Mounted, Programs, is_mounted};
+use crate::program;
 
-/// Where such programs are that an ordinary user's `PATH` does not name.
-const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
 const MEBIBYTE: u64 = 1 << 20;
 
 /// The programs of one file system.
@@ -35,7 +34,7 @@ impl OuterFileSystem {
     /// `MissingProgram` with the package's name.
     pub fn of_this_machine(file_system: FileSystem) -> Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let find = |program: &str, package: &str| find_in(&path, &SYSTEM_DIRECTORIES, program, package);
+        let find = |name: &str, package: &str| program::find(&path, name, package);
         let programs = match file_system {
             FileSystem::Ntfs => Kind::Ntfs(Programs::find(&path)?),
             FileSystem::Ext4 => {
@@ -63,7 +62,9 @@ impl OuterFileSystem {
         // For one large file: few inodes, nothing kept for root, no room to grow; all of it written now and not behind the user's back.
         let options = ["-q", "-F", "-T", "largefile4", "-m", "0", "-O", "^resize_inode", "-J", &journal];
         let eager = ["-E", "lazy_itable_init=0,lazy_journal_init=0", "-L", label];
-        run(Command::new(mkfs).args(options).args(eager).arg(device), mkfs, device)
+        let arguments: Vec<&OsStr> =
+            options.into_iter().chain(eager).map(OsStr::new).chain([device.as_os_str()]).collect();
+        program::run(mkfs, &arguments, device)
     }
 
     /// Mounts it at a directory, which is made where it is missing.
@@ -77,9 +78,9 @@ impl OuterFileSystem {
                     Access::Read => "ro,nosuid,nodev,noexec",
                     Access::Write => "nosuid,nodev,noexec",
                 };
-                let mut command = Command::new(mount);
-                command.args(["-t", "ext4", "-o", options]).arg(device).arg(&directory);
-                run(&mut command, mount, device)?;
+                let options = ["-t", "ext4", "-o", options].map(OsStr::new);
+                let places = [device.as_os_str(), directory.as_os_str()];
+                program::run(mount, &[options.as_slice(), &places].concat(), device)?;
                 Kept::ByTheKernel
             }
         };
@@ -90,7 +91,7 @@ impl OuterFileSystem {
     pub fn unmount_leftover(&self, directory: &Path) -> Result<()> {
         let Ok(directory) = std::fs::canonicalize(directory) else { return Ok(()) };
         while is_mounted(&directory)? {
-            run(Command::new(&self.umount).arg(&directory), &self.umount, &directory)?;
+            program::run(&self.umount, &[directory.as_os_str()], &directory)?;
         }
         Ok(())
     }
@@ -98,16 +99,6 @@ impl OuterFileSystem {
 
 fn journal_mebibytes(disk_bytes: u64) -> u64 {
     (disk_bytes / MEBIBYTE / 64).clamp(4, 64)
-}
-
-fn run(command: &mut Command, program: &Path, on: &Path) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output().map_err(Error::io("run", program))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let (program, said) = (program.display(), said.lines().last().unwrap_or_default());
-    Err(Error::new(ErrorKind::Io, format!("{program} failed on {}: {said}", on.display())))
 }
 
 #[derive(Debug)]
@@ -142,7 +133,7 @@ impl OuterMount {
             None => Ok(()),
             Some(Kept::ByNtfs3g(mounted)) => mounted.unmount(),
             Some(Kept::ByTheKernel) => {
-                run(Command::new(&self.umount).arg(&self.directory), &self.umount, &self.directory)
+                program::run(&self.umount, &[self.directory.as_os_str()], &self.directory)
             }
         }
     }
